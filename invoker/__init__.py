@@ -1,0 +1,1 @@
+"""The Invoker: starts very many Executors, very fast."""

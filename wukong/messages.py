@@ -1,0 +1,254 @@
+"""Every payload that travels between the client, the Invoker and the Executor.
+
+Lambda takes JSON only, so that is the wire format; the values themselves (inputs, outputs)
+never travel here, they are in storage. Each message is a frozen dataclass that checks what it
+is given, because a payload comes from outside the function that reads it.
+
+    client ──InvokerEvent──> Invoker ──ExecutorEvent──> Executor ──ExecutorEvent──> Executor
+       └───────────────ExecutorEvent──────────────────────┘
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+PROTOCOL = 1
+"""Version of the messages. A function answers a message of another version with an error."""
+
+PING: Mapping[str, str] = {"wukong": "ping"}
+"""What a smoke test sends. Handlers answer it before anything else."""
+
+MAX_HOPS = 10_000
+"""How many Executors may start one another in a row before a run is taken for a runaway.
+
+Lambda's own guard stops a chain after 16 invocations, which Wukong switches off because its
+chains are legitimately longer; the depth of a graph bounds them, and this bounds the graph.
+https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
+"""
+
+
+class MessageError(ValueError):
+    """A payload that is not a message of this protocol; says which field is wrong."""
+
+
+def _field(message: Mapping[str, Any], name: str, kind: type | tuple[type, ...]) -> Any:
+    value = message.get(name)
+    if isinstance(value, bool) or not isinstance(value, kind):
+        wanted = kind.__name__ if isinstance(kind, type) else " or ".join(k.__name__ for k in kind)
+        raise MessageError(f"field {name!r}: expected {wanted}, got {value!r:.80}")
+    return value
+
+
+def _header(message: object, kind: str) -> Mapping[str, Any]:
+    if not isinstance(message, Mapping):
+        raise MessageError(f"expected a JSON object, got {type(message).__name__}")
+    if message.get("wukong") != kind:
+        raise MessageError(f"field 'wukong': expected {kind!r}, got {message.get('wukong')!r:.80}")
+    if message.get("protocol") != PROTOCOL:
+        raise MessageError(
+            f"field 'protocol': this package speaks {PROTOCOL}, the message "
+            f"{message.get('protocol')!r:.80}; deploy client and functions of one release"
+        )
+    return message
+
+
+def is_ping(event: object) -> bool:
+    """Tell whether an event is the smoke test's ping."""
+    return isinstance(event, Mapping) and event.get("wukong") == "ping"
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """The answer to a ping: which function this is and what it runs on."""
+
+    component: str
+    version: str
+    python: str
+
+    def to_event(self) -> dict[str, Any]:
+        """Give the JSON object that goes over the wire."""
+        return {
+            "wukong": "pong",
+            "protocol": PROTOCOL,
+            "component": self.component,
+            "version": self.version,
+            "python": self.python,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One lineage that an Executor is asked to run: its start segment, and which attempt it is."""
+
+    segment: int
+    epoch: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """The functions of a run, by names that `Invoke` takes (`name:version` pins a release)."""
+
+    executor: str
+    invoker: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorEvent:
+    """Asks for one Executor.
+
+    Attributes
+    ----------
+    run
+        Id of the run.
+    starts
+        The lineages that this Executor begins, in order; more than one where leaves are grouped.
+    targets
+        Which functions this run uses, so that all its Executors are of one release.
+    hop
+        How many Executors started one another before this one.
+    """
+
+    run: str
+    starts: tuple[Start, ...]
+    targets: Targets
+    hop: int = 0
+
+    def to_event(self) -> dict[str, Any]:
+        """Give the JSON object that goes over the wire."""
+        return {
+            "wukong": "execute",
+            "protocol": PROTOCOL,
+            "run": self.run,
+            "starts": [[start.segment, start.epoch] for start in self.starts],
+            "executor": self.targets.executor,
+            "invoker": self.targets.invoker,
+            "hop": self.hop,
+        }
+
+    def to_bytes(self) -> bytes:
+        """Give the payload of an `Invoke` call."""
+        return json.dumps(self.to_event(), separators=(",", ":")).encode()
+
+    @classmethod
+    def from_event(cls, event: object) -> Self:
+        """Check and read a payload.
+
+        Raises
+        ------
+        MessageError
+            If a field is missing or of the wrong type; names the field.
+        """
+        message = _header(event, "execute")
+        starts = _field(message, "starts", list)
+        if not starts:
+            raise MessageError("field 'starts': expected at least one [segment, epoch]")
+        return cls(
+            run=_field(message, "run", str),
+            starts=tuple(_start(item) for item in starts),
+            targets=Targets(_field(message, "executor", str), _field(message, "invoker", str)),
+            hop=_field(message, "hop", int),
+        )
+
+
+def _start(item: object) -> Start:
+    match item:
+        case [int(segment), int(epoch)] if segment >= 0 and epoch >= 1:
+            return Start(segment, epoch)
+    raise MessageError(f"field 'starts': expected [segment, epoch], got {item!r:.80}")
+
+
+@dataclass(frozen=True, slots=True)
+class InvokerEvent:
+    """Asks the Invoker to start Executors: either the events themselves, or a storage key of them.
+
+    Attributes
+    ----------
+    run
+        Id of the run; also says which run's storage a key belongs to.
+    events
+        The Executors to start, inline; empty if `batch` is given.
+    batch
+        Name of a batch in the run's storage that holds the events, for batches over the payload
+        limit (6 MB for a synchronous call).
+        https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+    """
+
+    run: str
+    events: tuple[ExecutorEvent, ...] = ()
+    batch: str | None = None
+
+    def to_event(self) -> dict[str, Any]:
+        """Give the JSON object that goes over the wire."""
+        message: dict[str, Any] = {"wukong": "invoke", "protocol": PROTOCOL, "run": self.run}
+        if self.batch is None:
+            message["events"] = [event.to_event() for event in self.events]
+        else:
+            message["batch"] = self.batch
+        return message
+
+    def to_bytes(self) -> bytes:
+        """Give the payload of an `Invoke` call."""
+        return json.dumps(self.to_event(), separators=(",", ":")).encode()
+
+    @classmethod
+    def from_event(cls, event: object) -> Self:
+        """Check and read a payload; raises `MessageError` that names the field."""
+        message = _header(event, "invoke")
+        run = _field(message, "run", str)
+        if ("events" in message) == ("batch" in message):
+            raise MessageError("expected exactly one of the fields 'events' and 'batch'")
+        if "batch" in message:
+            return cls(run, batch=_field(message, "batch", str))
+        return cls(run, events=read_batch(_field(message, "events", list)))
+
+
+def read_batch(events: list[object]) -> tuple[ExecutorEvent, ...]:
+    """Read a list of Executor events; raises `MessageError` that names the position."""
+    read = []
+    for position, event in enumerate(events):
+        try:
+            read.append(ExecutorEvent.from_event(event))
+        except MessageError as error:
+            raise MessageError(f"events[{position}]: {error}") from error
+    return tuple(read)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One event of a batch that was not accepted, and why."""
+
+    position: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class InvokerReport:
+    """What became of a batch: every event is either accepted or among the refused."""
+
+    accepted: int
+    refused: tuple[Refusal, ...] = ()
+
+    def to_event(self) -> dict[str, Any]:
+        """Give the JSON object that goes over the wire."""
+        return {
+            "wukong": "report",
+            "protocol": PROTOCOL,
+            "accepted": self.accepted,
+            "refused": [[refusal.position, refusal.reason] for refusal in self.refused],
+        }
+
+    @classmethod
+    def from_event(cls, event: object) -> Self:
+        """Check and read an answer; raises `MessageError` that names the field."""
+        message = _header(event, "report")
+        refused = []
+        for item in _field(message, "refused", list):
+            match item:
+                case [int(position), str(reason)]:
+                    refused.append(Refusal(position, reason))
+                case _:
+                    raise MessageError(f"field 'refused': expected [position, reason], got {item!r:.80}")
+        return cls(_field(message, "accepted", int), tuple(refused))
