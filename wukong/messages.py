@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from wukong.errors import WukongError
+
 PROTOCOL = 1
 """Version of the messages. A function answers a message of another version with an error."""
 
@@ -30,7 +32,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
 """
 
 
-class MessageError(ValueError):
+class MessageError(WukongError):
     """A payload that is not a message of this protocol; says which field is wrong."""
 
 

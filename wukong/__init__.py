@@ -1,0 +1,41 @@
+"""Wukong runs Dask task graphs on AWS Lambda, and deploys itself.
+
+    import wukong
+
+    with wukong.Client() as client:
+        result = x.compute()
+
+Importing this package is cheap: Dask, NumPy, boto3 and the storage client are loaded when a
+`Client` is first asked for, and nothing connects or reads a file before that.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+__all__ = ["Client", "Config", "WukongError", "__version__", "load_config"]
+
+_HOMES = {
+    "Client": "wukong.client",
+    "Config": "wukong.config",
+    "WukongError": "wukong.errors",
+    "load_config": "wukong.config",
+}
+
+if TYPE_CHECKING:
+    from wukong.client import Client
+    from wukong.config import Config, load_config
+    from wukong.errors import WukongError
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from its home when it is first asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'wukong' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

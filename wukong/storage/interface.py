@@ -1,0 +1,297 @@
+"""What a storage back-end does: the steps of a run that must be atomic, and the bytes of outputs.
+
+State of a run, the same in every back-end (N segments, numbered from 0):
+
+    state             running, cancelled, failed or done; checked first by every step
+    done[d]           the output of segment d is official
+    count[c]          how many inputs of segment c have arrived
+    claim[c]          which lineage owns segment c
+    refs[d]           consumers of d that have not arrived; a root counts its client as one
+    lease[s]          until when lineage s is taken for alive
+    epoch[s]          which attempt of lineage s is current, and whether it has begun
+    version[d]        'lineage.epoch' of the official data of d
+
+What makes it safe when invocations are delivered twice, die, or come back from the dead:
+
+1. Data is stored before its segment arrives, under a name that only this lineage and epoch uses,
+   so nobody overwrites official bytes.
+2. `arrive` flips done[d] and counts at all children in one step, so a repeated call counts nothing.
+3. Claims belong to lineages, so a repeated call, or the next epoch, is given the same children.
+4. Whoever is not of its lineage's current epoch gets `Fenced` and stops at once.
+
+`tests/storage/contract.py` holds every back-end to this.
+"""
+
+from __future__ import annotations
+
+import abc
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from wukong.errors import WukongError
+from wukong.messages import Start
+
+
+class StorageError(WukongError):
+    """The storage cannot be reached, or answered with something that is not of this protocol."""
+
+
+class Fenced(Exception):  # noqa: N818 - the field's word for being shut out by a newer epoch
+    """This lineage has a newer epoch, lost its claim, or the run has ended: stop, discard."""
+
+
+class RunState(enum.StrEnum):
+    """Where a run stands."""
+
+    RUNNING = "R"
+    CANCELLED = "C"
+    FAILED = "E"
+    DONE = "D"
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """An Executor's identity: its start segment, and which attempt of it this is."""
+
+    segment: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class DataRef:
+    """Names the data of one segment: the segment and the `lineage.epoch` that made it."""
+
+    segment: int
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A segment to run, its specification, and where its inputs are."""
+
+    segment: int
+    spec: bytes
+    inputs: tuple[DataRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A lineage may run: its current epoch and its start segment."""
+
+    lineage: Lineage
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """The output of a segment, and whom it concerns.
+
+    Attributes
+    ----------
+    segment
+        The segment that was run.
+    output
+        Its serialised value.
+    root
+        Whether the client asked for it.
+    inputs
+        Segments whose outputs it has consumed.
+    children
+        Pairs (child, number of the child's inputs).
+    last
+        Whether the lineage has nothing else to do.
+    """
+
+    segment: int
+    output: bytes
+    root: bool
+    inputs: tuple[int, ...]
+    children: tuple[tuple[int, int], ...]
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """The answer to an arrival.
+
+    Attributes
+    ----------
+    here
+        Children that this lineage now owns and runs itself.
+    handed_off
+        Children that need Executors of their own; the caller has them started.
+    deletable
+        Data that nobody will read any more.
+    """
+
+    here: tuple[Claim, ...]
+    handed_off: tuple[Start, ...]
+    deletable: tuple[DataRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """All that is written when a run is created.
+
+    Attributes
+    ----------
+    run
+        Its id; a fresh one for each computation.
+    specs
+        One opaque specification for each segment, by number.
+    inputs
+        For each segment, the segments it consumes.
+    references
+        For each segment, how many consumers its data has, the client included.
+    leaves
+        Segments without inputs; each begins as a lineage of its own.
+    lease_seconds
+        How long an Executor is taken for alive after its last sign of life.
+    handoff_seconds
+        How long a started Executor may take to begin.
+    max_live
+        The most lineages alive at once before fan-outs stay in place; 0 for no limit.
+    keep_seconds
+        After this long everything of the run has gone, whatever happens.
+    """
+
+    run: str
+    specs: Sequence[bytes]
+    inputs: Sequence[tuple[int, ...]]
+    references: Sequence[int]
+    leaves: Sequence[int]
+    lease_seconds: float = 15.0
+    handoff_seconds: float = 60.0
+    max_live: int = 0
+    keep_seconds: int = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What happened since the client last looked: finished roots, the run's end, and a bookmark."""
+
+    roots: tuple[int, ...] = ()
+    ended: RunState | None = None
+    bookmark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """Counts for people: the state, segments done, and lineages taken for alive."""
+
+    state: RunState | None
+    done: int
+    live: int
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+class Storage(abc.ABC):
+    """A storage back-end. Every method is safe to repeat and raises `StorageError` if unreachable."""
+
+    @abc.abstractmethod
+    def create(self, new: NewRun) -> None:
+        """Write a new run; its leaves are claimed by their lineages and may begin."""
+
+    @abc.abstractmethod
+    def begin(self, run: str, starts: Sequence[Start], token: str) -> list[Begun | None]:
+        """Begin lineages; None for each that must not run (duplicate, stale, or the run ended).
+
+        `token` names the invocation: the same token is let in again, as its first reply may have
+        been lost.
+        """
+
+    @abc.abstractmethod
+    def arrive(self, run: str, lineage: Lineage, arrival: Arrival) -> Arrived:
+        """Store an output and make it official, in one round trip; raises `Fenced`."""
+
+    @abc.abstractmethod
+    def owned(self, run: str, lineage: Lineage) -> list[Claim]:
+        """Give every segment that a re-driven lineage owns and has not done; raises `Fenced`."""
+
+    @abc.abstractmethod
+    def beat(self, run: str, lineages: Sequence[Lineage]) -> list[int]:
+        """Extend leases; gives the segments of the lineages that were fenced meanwhile."""
+
+    @abc.abstractmethod
+    def finish(self, run: str, lineage: Lineage) -> None:
+        """End a lineage that has nothing left to do; no error if it has ended already."""
+
+    @abc.abstractmethod
+    def reap(self, run: str, most: int = 100) -> list[Start]:
+        """Give lineages whose lease has expired, each with its next epoch, to be started again."""
+
+    @abc.abstractmethod
+    def stop(self, run: str, state: RunState, failure: bytes = b"") -> bool:
+        """End a running run; False if it had ended already. The first failure is kept."""
+
+    @abc.abstractmethod
+    def failure(self, run: str) -> bytes | None:
+        """Give the failure that ended the run, as it was given to `stop`."""
+
+    @abc.abstractmethod
+    def news(self, run: str, bookmark: str, timeout: float) -> News:
+        """Wait up to `timeout` seconds for roots or the end; never consumes what others wait for."""
+
+    @abc.abstractmethod
+    def status(self, run: str) -> RunStatus:
+        """Tell how far a run is."""
+
+    @abc.abstractmethod
+    def read(self, run: str, refs: Sequence[DataRef]) -> list[bytes | None]:
+        """Read outputs; None for what is not there."""
+
+    @abc.abstractmethod
+    def versions(self, run: str, segments: Sequence[int]) -> list[DataRef | None]:
+        """Name the official data of segments; None for a segment that is not done."""
+
+    @abc.abstractmethod
+    def delete(self, run: str, refs: Sequence[DataRef]) -> None:
+        """Delete outputs."""
+
+    @abc.abstractmethod
+    def put_batch(self, run: str, name: str, events: bytes) -> None:
+        """Keep a batch of Executor events for the Invoker."""
+
+    @abc.abstractmethod
+    def get_batch(self, run: str, name: str) -> bytes | None:
+        """Read a batch of Executor events."""
+
+    @abc.abstractmethod
+    def drop(self, run: str) -> None:
+        """Delete everything of a run."""
+
+    @abc.abstractmethod
+    def ping(self) -> None:
+        """Raise `StorageError` unless the storage answers."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Give back connections."""
+
+
+def open_storage(url: str) -> Storage:
+    """Open the back-end that a URL names; nothing connects before it is used.
+
+    `valkey://`, `redis://`, `valkeys://`, `rediss://` (TLS) and `unix://` name a Valkey server,
+    `memory://NAME` a store inside this process.
+
+    Raises
+    ------
+    StorageError
+        If the URL names no back-end.
+    """
+    scheme = url.partition("://")[0]
+    if scheme == "memory":
+        from wukong.storage.memory import MemoryStorage
+
+        return MemoryStorage.named(url)
+    if scheme in {"valkey", "valkeys", "redis", "rediss", "unix"}:
+        from wukong.storage.valkey import ValkeyStorage
+
+        return ValkeyStorage(url)
+    raise StorageError(
+        f"store URL: no back-end for {scheme + '://' if '://' in url else 'an empty URL'!r}",
+        "Give valkey://HOST:PORT (valkeys:// with TLS), or memory://NAME in tests; the Executor "
+        "reads it from WUKONG_STORE_URL.",
+    )

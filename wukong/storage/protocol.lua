@@ -1,0 +1,193 @@
+-- The arrive protocol: every step of a run's control state that must be atomic, in one script.
+--
+-- A call names one operation in ARGV[1]. All keys of a run share the hash tag {run}, so that a
+-- call stays on one node of a cluster. s is a lineage (the segment an Executor started with),
+-- d the segment whose output arrives, c a child of d.
+--
+--   KEYS[1]  st     string   R running, C cancelled, E failed, D done; checked before anything else
+--   KEYS[2]  done   bitmap   bit d: the output of segment d is official
+--   KEYS[3]  cnt    u32[]    inputs of segment c that have arrived
+--   KEYS[4]  claim  u32[]    lineage + 1 that owns segment c, 0 while it is free
+--   KEYS[5]  refs   i32[]    consumers of segment d that have not arrived yet; at 0 it is deletable
+--   KEYS[6]  lease  zset     lineage -> time (ms) until which it is taken for alive; member '-' stays
+--   KEYS[7]  ep     hash     lineage -> 'epoch:P' handed off | 'epoch:R<token>' running | 'F' finished
+--   KEYS[8]  ver    hash     segment -> 'lineage.epoch' of its official data
+--   KEYS[9]  news   stream   what the client waits for: root <segment> | end <state>
+--   KEYS[10] cfg    hash     ttl, handoff (ms), live (the most lineages alive at once, 0 no limit)
+--   KEYS[11] spec   hash     segment -> its specification, opaque here
+--   KEYS[12] inp    hash     segment -> its inputs, decimal, separated by blanks
+--   KEYS[13] err    string   the first failure of the run, opaque here
+--
+-- Invariants. done[d] is set once, together with the counters of all children of d, so a repeated
+-- arrive counts nothing twice. Claims belong to a lineage, not to a process, so a repeated call or
+-- a re-driven lineage is given the same children again. Whoever is not of the current epoch of its
+-- lineage is answered FENCED and must stop.
+
+local st, done, cnt, claim, refs, lease = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local ep, ver, news, cfg, spec, inp, err =
+  KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13]
+
+local function get(key, kind, i) return redis.call('BITFIELD', key, 'GET', kind, '#' .. i)[1] end
+local function set(key, kind, i, v) redis.call('BITFIELD', key, 'SET', kind, '#' .. i, v) end
+local function add(key, kind, i, v)
+  return redis.call('BITFIELD', key, 'INCRBY', kind, '#' .. i, v)[1]
+end
+
+local function now()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+local function config(name) return tonumber(redis.call('HGET', cfg, name)) end
+
+-- What an Executor needs to run a segment: {segment, specification, {input, version, ...}}.
+local function claimed(c)
+  local versions = {}
+  for x in string.gmatch(redis.call('HGET', inp, c) or '', '%d+') do
+    versions[#versions + 1] = tonumber(x)
+    versions[#versions + 1] = redis.call('HGET', ver, x) or ''
+  end
+  return {c, redis.call('HGET', spec, c) or '', versions}
+end
+
+local function current(s, epoch)
+  local v = redis.call('HGET', ep, s)
+  return v and string.match(v, '^(%d+):R') == epoch
+end
+
+local function extend(s) redis.call('ZADD', lease, now() + config('ttl'), s) end
+
+local function finish(s)
+  redis.call('ZREM', lease, s)
+  redis.call('HSET', ep, s, 'F')
+end
+
+local operation = {}
+
+-- begin s epoch token -> GO epoch {claim} | STOP.  Stops duplicates while the lease of the first
+-- one lasts, stale epochs, and runs that have ended. The same token gets GO again (lost reply).
+function operation.begin(s, epoch, token)
+  local v = redis.call('HGET', ep, s)
+  if not v or v == 'F' then return {'STOP'} end
+  local at, state, owner = string.match(v, '^(%d+):(%a)(.*)$')
+  at = tonumber(at)
+  if tonumber(epoch) < at then return {'STOP'} end
+  if state == 'R' and owner ~= token then
+    if tonumber(redis.call('ZSCORE', lease, s) or 0) > now() then return {'STOP'} end
+    at = at + 1
+  end
+  redis.call('HSET', ep, s, at .. ':R' .. token)
+  extend(s)
+  return {'GO', tostring(at), claimed(s)}
+end
+
+-- arrive s epoch d root last n-inputs input... (child n-inputs-of-child)...
+--   -> OK {claim of a child to run here}... {child, epoch handed off}... {input, version deletable}...
+-- The output of d is stored already. `last` says that s has nothing else to do: if it is given no
+-- child either, its lease ends with this call.
+function operation.arrive(s, epoch, d, root, last, n, ...)
+  local rest = {...}
+  if not current(s, epoch) then return {'FENCED'} end
+  if get(claim, 'u32', d) ~= s + 1 then return {'FENCED'} end
+  extend(s)
+  local new = redis.call('SETBIT', done, d, 1) == 0
+  if new then redis.call('HSET', ver, d, s .. '.' .. epoch) end
+  n = tonumber(n)
+  local deletable = {}
+  for i = 1, n do
+    local x = rest[i]
+    if new then add(refs, 'i32', x, -1) end
+    if get(refs, 'i32', x) == 0 then
+      deletable[#deletable + 1] = tonumber(x)
+      deletable[#deletable + 1] = redis.call('HGET', ver, x) or ''
+    end
+  end
+  local here, handed = {}, {}
+  local most = config('live')
+  local live = redis.call('ZCARD', lease) - 1
+  for i = n + 1, #rest, 2 do
+    local c, need = tonumber(rest[i]), tonumber(rest[i + 1])
+    local arrived = new and add(cnt, 'u32', c, 1) or get(cnt, 'u32', c)
+    if redis.call('GETBIT', done, c) == 0 then
+      local owner = get(claim, 'u32', c)
+      if owner == s + 1 then
+        here[#here + 1] = claimed(c)
+      elseif owner == 0 and arrived >= need then
+        if #here == 0 or (most > 0 and live >= most) then
+          set(claim, 'u32', c, s + 1)
+          here[#here + 1] = claimed(c)
+        else
+          set(claim, 'u32', c, c + 1)
+          redis.call('HSET', ep, c, '1:P')
+          redis.call('ZADD', lease, now() + config('handoff'), c)
+          live = live + 1
+          handed[#handed + 1] = c
+        end
+      elseif owner == c + 1 and redis.call('HGET', ep, c) == '1:P' then
+        handed[#handed + 1] = c
+      end
+    end
+  end
+  if root == '1' and new then redis.call('XADD', news, '*', 'root', d) end
+  if last == '1' and #here == 0 then finish(s) end
+  return {'OK', here, handed, deletable}
+end
+
+-- claims s epoch segment... -> OK {claim}...  For a re-driven lineage that looks at what it owns.
+function operation.claims(s, epoch, ...)
+  if not current(s, epoch) then return {'FENCED'} end
+  extend(s)
+  local mine = {}
+  for _, c in ipairs({...}) do
+    if get(claim, 'u32', c) == s + 1 and redis.call('GETBIT', done, c) == 0 then
+      mine[#mine + 1] = claimed(tonumber(c))
+    end
+  end
+  return {'OK', mine}
+end
+
+-- beat (s epoch)... -> OK {s that were fenced}...
+function operation.beat(...)
+  local rest, fenced = {...}, {}
+  for i = 1, #rest, 2 do
+    local s = tonumber(rest[i])
+    if current(s, rest[i + 1]) then extend(s) else fenced[#fenced + 1] = s end
+  end
+  return {'OK', fenced}
+end
+
+-- finish s epoch -> OK
+function operation.finish(s, epoch)
+  if not current(s, epoch) then return {'FENCED'} end
+  finish(s)
+  return {'OK'}
+end
+
+-- reap most -> OK {s, epoch}...  Leases that have expired: their next epoch, to be started again.
+function operation.reap(most)
+  local t = now()
+  local found = {}
+  for _, s in ipairs(redis.call('ZRANGEBYSCORE', lease, '-inf', t, 'LIMIT', 0, most)) do
+    local at = tonumber(string.match(redis.call('HGET', ep, s), '^(%d+):')) + 1
+    redis.call('HSET', ep, s, at .. ':P')
+    redis.call('ZADD', lease, t + config('handoff'), s)
+    found[#found + 1] = tonumber(s)
+    found[#found + 1] = at
+  end
+  return {'OK', found}
+end
+
+-- stop state failure -> OK.  Ends a running run; the first to end it wins.
+function operation.stop(state, failure)
+  redis.call('SET', st, state, 'KEEPTTL')
+  if failure ~= '' then redis.call('SET', err, failure, 'EX', config('keep')) end
+  redis.call('XADD', news, '*', 'end', state)
+  return {'OK'}
+end
+
+if redis.call('GET', st) ~= 'R' then return {'STOP'} end
+local name = table.remove(ARGV, 1)
+if name == 'begin' or name == 'arrive' or name == 'claims' or name == 'finish' then
+  ARGV[1] = tonumber(ARGV[1])
+end
+return operation[name](unpack(ARGV))
