@@ -252,5 +252,7 @@ class InvokerReport:
                 case [int(position), str(reason)]:
                     refused.append(Refusal(position, reason))
                 case _:
-                    raise MessageError(f"field 'refused': expected [position, reason], got {item!r:.80}")
+                    raise MessageError(
+                        f"field 'refused': expected [position, reason], got {item!r:.80}"
+                    )
         return cls(_field(message, "accepted", int), tuple(refused))

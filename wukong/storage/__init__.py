@@ -1,4 +1,4 @@
-"""The Storage Manager: control state of runs (metadata store) and task outputs (intermediate store).
+"""The Storage Manager: control state of runs (metadata store), outputs (intermediate store).
 
 `interface` says what a back-end does and why it is safe; `valkey` and `memory` are back-ends of
 one behaviour, `serialisation` turns values into bytes. `open_storage` picks a back-end by URL.
@@ -14,8 +14,8 @@ from wukong.storage.interface import (
     DataRef,
     Fenced,
     Lineage,
-    News,
     NewRun,
+    News,
     RunState,
     RunStatus,
     Storage,

@@ -187,7 +187,7 @@ class RunStatus:
 
 
 class Storage(abc.ABC):
-    """A storage back-end. Every method is safe to repeat and raises `StorageError` if unreachable."""
+    """A storage back-end. Methods are safe to repeat; `StorageError` says it is unreachable."""
 
     @abc.abstractmethod
     def create(self, new: NewRun) -> None:
@@ -231,7 +231,7 @@ class Storage(abc.ABC):
 
     @abc.abstractmethod
     def news(self, run: str, bookmark: str, timeout: float) -> News:
-        """Wait up to `timeout` seconds for roots or the end; never consumes what others wait for."""
+        """Wait up to `timeout` seconds for roots or the end; consumes nothing, others may wait too."""
 
     @abc.abstractmethod
     def status(self, run: str) -> RunStatus:

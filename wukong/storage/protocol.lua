@@ -62,11 +62,16 @@ local function finish(s)
   redis.call('HSET', ep, s, 'F')
 end
 
+-- Arguments stay in ARGV, as a wide fan-in has more of them than a Lua call can take.
+local function lineage() return tonumber(ARGV[2]), ARGV[3] end
+
 local operation = {}
 
 -- begin s epoch token -> GO epoch {claim} | STOP.  Stops duplicates while the lease of the first
 -- one lasts, stale epochs, and runs that have ended. The same token gets GO again (lost reply).
-function operation.begin(s, epoch, token)
+function operation.begin()
+  local s, epoch = lineage()
+  local token = ARGV[4]
   local v = redis.call('HGET', ep, s)
   if not v or v == 'F' then return {'STOP'} end
   local at, state, owner = string.match(v, '^(%d+):(%a)(.*)$')
@@ -78,24 +83,24 @@ function operation.begin(s, epoch, token)
   end
   redis.call('HSET', ep, s, at .. ':R' .. token)
   extend(s)
-  return {'GO', tostring(at), claimed(s)}
+  return {'GO', at, claimed(s)}
 end
 
 -- arrive s epoch d root last n-inputs input... (child n-inputs-of-child)...
---   -> OK {claim of a child to run here}... {child, epoch handed off}... {input, version deletable}...
+--   -> OK {claim of a child to run here}... {child handed off}... {input, version deletable}...
 -- The output of d is stored already. `last` says that s has nothing else to do: if it is given no
 -- child either, its lease ends with this call.
-function operation.arrive(s, epoch, d, root, last, n, ...)
-  local rest = {...}
+function operation.arrive()
+  local s, epoch = lineage()
+  local d, root, last, n = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
   if not current(s, epoch) then return {'FENCED'} end
   if get(claim, 'u32', d) ~= s + 1 then return {'FENCED'} end
   extend(s)
   local new = redis.call('SETBIT', done, d, 1) == 0
   if new then redis.call('HSET', ver, d, s .. '.' .. epoch) end
-  n = tonumber(n)
   local deletable = {}
-  for i = 1, n do
-    local x = rest[i]
+  for i = 8, 7 + n do
+    local x = ARGV[i]
     if new then add(refs, 'i32', x, -1) end
     if get(refs, 'i32', x) == 0 then
       deletable[#deletable + 1] = tonumber(x)
@@ -105,8 +110,8 @@ function operation.arrive(s, epoch, d, root, last, n, ...)
   local here, handed = {}, {}
   local most = config('live')
   local live = redis.call('ZCARD', lease) - 1
-  for i = n + 1, #rest, 2 do
-    local c, need = tonumber(rest[i]), tonumber(rest[i + 1])
+  for i = 8 + n, #ARGV, 2 do
+    local c, need = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
     local arrived = new and add(cnt, 'u32', c, 1) or get(cnt, 'u32', c)
     if redis.call('GETBIT', done, c) == 0 then
       local owner = get(claim, 'u32', c)
@@ -134,40 +139,43 @@ function operation.arrive(s, epoch, d, root, last, n, ...)
 end
 
 -- claims s epoch segment... -> OK {claim}...  For a re-driven lineage that looks at what it owns.
-function operation.claims(s, epoch, ...)
+function operation.claims()
+  local s, epoch = lineage()
   if not current(s, epoch) then return {'FENCED'} end
   extend(s)
   local mine = {}
-  for _, c in ipairs({...}) do
+  for i = 4, #ARGV do
+    local c = tonumber(ARGV[i])
     if get(claim, 'u32', c) == s + 1 and redis.call('GETBIT', done, c) == 0 then
-      mine[#mine + 1] = claimed(tonumber(c))
+      mine[#mine + 1] = claimed(c)
     end
   end
   return {'OK', mine}
 end
 
 -- beat (s epoch)... -> OK {s that were fenced}...
-function operation.beat(...)
-  local rest, fenced = {...}, {}
-  for i = 1, #rest, 2 do
-    local s = tonumber(rest[i])
-    if current(s, rest[i + 1]) then extend(s) else fenced[#fenced + 1] = s end
+function operation.beat()
+  local fenced = {}
+  for i = 2, #ARGV, 2 do
+    local s = tonumber(ARGV[i])
+    if current(s, ARGV[i + 1]) then extend(s) else fenced[#fenced + 1] = s end
   end
   return {'OK', fenced}
 end
 
--- finish s epoch -> OK
-function operation.finish(s, epoch)
+-- finish s epoch -> OK | FENCED
+function operation.finish()
+  local s, epoch = lineage()
   if not current(s, epoch) then return {'FENCED'} end
   finish(s)
   return {'OK'}
 end
 
 -- reap most -> OK {s, epoch}...  Leases that have expired: their next epoch, to be started again.
-function operation.reap(most)
+function operation.reap()
   local t = now()
   local found = {}
-  for _, s in ipairs(redis.call('ZRANGEBYSCORE', lease, '-inf', t, 'LIMIT', 0, most)) do
+  for _, s in ipairs(redis.call('ZRANGEBYSCORE', lease, '-inf', t, 'LIMIT', 0, ARGV[2])) do
     local at = tonumber(string.match(redis.call('HGET', ep, s), '^(%d+):')) + 1
     redis.call('HSET', ep, s, at .. ':P')
     redis.call('ZADD', lease, t + config('handoff'), s)
@@ -178,16 +186,12 @@ function operation.reap(most)
 end
 
 -- stop state failure -> OK.  Ends a running run; the first to end it wins.
-function operation.stop(state, failure)
-  redis.call('SET', st, state, 'KEEPTTL')
-  if failure ~= '' then redis.call('SET', err, failure, 'EX', config('keep')) end
-  redis.call('XADD', news, '*', 'end', state)
+function operation.stop()
+  redis.call('SET', st, ARGV[2], 'KEEPTTL')
+  if ARGV[3] ~= '' then redis.call('SET', err, ARGV[3], 'EX', config('keep')) end
+  redis.call('XADD', news, '*', 'end', ARGV[2])
   return {'OK'}
 end
 
 if redis.call('GET', st) ~= 'R' then return {'STOP'} end
-local name = table.remove(ARGV, 1)
-if name == 'begin' or name == 'arrive' or name == 'claims' or name == 'finish' then
-  ARGV[1] = tonumber(ARGV[1])
-end
-return operation[name](unpack(ARGV))
+return operation[ARGV[1]]()

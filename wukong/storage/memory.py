@@ -1,0 +1,300 @@
+"""The memory back-end: the same transitions in Python, for threads of one process and for tests.
+
+It is the twin of protocol.lua: a differential test drives both with the same steps. One lock makes
+each step atomic; the clock can be given, so that tests let leases expire without waiting.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from wukong.messages import Start
+from wukong.storage.interface import (
+    Arrival,
+    Arrived,
+    Begun,
+    Claim,
+    DataRef,
+    Fenced,
+    Lineage,
+    NewRun,
+    News,
+    RunState,
+    RunStatus,
+    Storage,
+)
+
+
+@dataclass
+class _Attempt:
+    """The current attempt of a lineage; no token while it is handed off and has not begun."""
+
+    epoch: int = 1
+    token: str | None = None
+    finished: bool = False
+
+
+@dataclass
+class _Run:
+    new: NewRun
+    state: RunState = RunState.RUNNING
+    failure: bytes | None = None
+    done: set[int] = field(default_factory=set)
+    count: dict[int, int] = field(default_factory=dict)
+    claim: dict[int, int] = field(default_factory=dict)
+    refs: dict[int, int] = field(default_factory=dict)
+    lease: dict[int, float] = field(default_factory=dict)
+    attempts: dict[int, _Attempt] = field(default_factory=dict)
+    version: dict[int, str] = field(default_factory=dict)
+    data: dict[DataRef, bytes] = field(default_factory=dict)
+    batches: dict[str, bytes] = field(default_factory=dict)
+    news: list[int | RunState] = field(default_factory=list)
+
+    def claimed(self, segment: int) -> Claim:
+        """Give what an Executor needs to run a segment."""
+        inputs = self.new.inputs[segment]
+        refs = tuple(DataRef(x, self.version.get(x, "")) for x in inputs)
+        return Claim(segment, self.new.specs[segment], refs)
+
+    def is_current(self, lineage: Lineage) -> bool:
+        """Tell whether this is the attempt of its lineage that may act."""
+        attempt = self.attempts.get(lineage.segment)
+        return (
+            attempt is not None
+            and not attempt.finished
+            and attempt.token is not None
+            and attempt.epoch == lineage.epoch
+        )
+
+
+class MemoryStorage(Storage):
+    """Keeps runs in this process."""
+
+    _named: ClassVar[dict[str, MemoryStorage]] = {}
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._runs: dict[str, _Run] = {}
+        self._changed = threading.Condition()
+
+    @classmethod
+    def named(cls, url: str) -> MemoryStorage:
+        """Give the store of this process that a URL names, the same one each time."""
+        return cls._named.setdefault(url, cls())
+
+    def create(self, new: NewRun) -> None:
+        run = _Run(new, refs=dict(enumerate(new.references)))
+        for leaf in new.leaves:
+            run.claim[leaf] = leaf
+            run.attempts[leaf] = _Attempt()
+            run.lease[leaf] = self._clock() + new.handoff_seconds
+        with self._changed:
+            self._runs[new.run] = run
+
+    def begin(self, run: str, starts: Sequence[Start], token: str) -> list[Begun | None]:
+        with self._changed:
+            return [self._begin(run, start, token) for start in starts]
+
+    def _begin(self, name: str, start: Start, token: str) -> Begun | None:
+        run = self._running(name)
+        attempt = run.attempts.get(start.segment) if run else None
+        if run is None or attempt is None or attempt.finished or start.epoch < attempt.epoch:
+            return None
+        if attempt.token is not None and attempt.token != token:
+            if run.lease.get(start.segment, 0.0) > self._clock():
+                return None
+            attempt.epoch += 1
+        attempt.token = token
+        self._extend(run, start.segment)
+        return Begun(Lineage(start.segment, attempt.epoch), run.claimed(start.segment))
+
+    def arrive(self, run: str, lineage: Lineage, arrival: Arrival) -> Arrived:
+        with self._changed:
+            state = self._unfenced(run, lineage)
+            if state.claim.get(arrival.segment) != lineage.segment:
+                raise Fenced
+            version = f"{lineage.segment}.{lineage.epoch}"
+            state.data[DataRef(arrival.segment, version)] = arrival.output
+            new = arrival.segment not in state.done
+            if new:
+                state.done.add(arrival.segment)
+                state.version[arrival.segment] = version
+            deletable = self._consumed(state, arrival, new)
+            here, handed_off = self._children(state, lineage, arrival, new)
+            if arrival.root and new:
+                state.news.append(arrival.segment)
+            if arrival.last and not here:
+                self._finish(state, lineage)
+            self._changed.notify_all()
+            return Arrived(tuple(here), tuple(handed_off), deletable)
+
+    @staticmethod
+    def _consumed(run: _Run, arrival: Arrival, new: bool) -> tuple[DataRef, ...]:
+        if new:
+            for x in arrival.inputs:
+                run.refs[x] -= 1
+        return tuple(DataRef(x, run.version[x]) for x in arrival.inputs if run.refs[x] == 0)
+
+    def _children(
+        self, run: _Run, lineage: Lineage, arrival: Arrival, new: bool
+    ) -> tuple[list[Claim], list[Start]]:
+        here: list[Claim] = []
+        handed_off: list[Start] = []
+        live = len(run.lease)
+        for child, need in arrival.children:
+            run.count[child] = run.count.get(child, 0) + new
+            if child in run.done:
+                continue
+            owner = run.claim.get(child)
+            if owner == lineage.segment:
+                here.append(run.claimed(child))
+            elif owner is None and run.count[child] >= need:
+                if not here or (0 < run.new.max_live <= live):
+                    run.claim[child] = lineage.segment
+                    here.append(run.claimed(child))
+                else:
+                    run.claim[child] = child
+                    run.attempts[child] = _Attempt()
+                    run.lease[child] = self._clock() + run.new.handoff_seconds
+                    live += 1
+                    handed_off.append(Start(child))
+            elif owner == child and run.attempts[child] == _Attempt():
+                handed_off.append(Start(child))
+        return here, handed_off
+
+    def owned(self, run: str, lineage: Lineage) -> list[Claim]:
+        with self._changed:
+            state = self._unfenced(run, lineage)
+            return [
+                state.claimed(segment)
+                for segment, owner in sorted(state.claim.items())
+                if owner == lineage.segment and segment not in state.done
+            ]
+
+    def beat(self, run: str, lineages: Sequence[Lineage]) -> list[int]:
+        with self._changed:
+            state = self._running(run)
+            fenced = []
+            for lineage in lineages:
+                if state is not None and state.is_current(lineage):
+                    self._extend(state, lineage.segment)
+                else:
+                    fenced.append(lineage.segment)
+            return fenced
+
+    def finish(self, run: str, lineage: Lineage) -> None:
+        with self._changed:
+            state = self._running(run)
+            if state is not None and state.is_current(lineage):
+                self._finish(state, lineage)
+
+    def reap(self, run: str, most: int = 100) -> list[Start]:
+        with self._changed:
+            state = self._running(run)
+            if state is None:
+                return []
+            now = self._clock()
+            expired = sorted(
+                (until, segment) for segment, until in state.lease.items() if until <= now
+            )
+            found = []
+            for _, segment in expired[:most]:
+                attempt = state.attempts[segment]
+                attempt.epoch, attempt.token = attempt.epoch + 1, None
+                state.lease[segment] = now + state.new.handoff_seconds
+                found.append(Start(segment, attempt.epoch))
+            return found
+
+    def stop(self, run: str, state: RunState, failure: bytes = b"") -> bool:
+        with self._changed:
+            running = self._running(run)
+            if running is None:
+                return False
+            running.state = state
+            running.failure = failure or None
+            running.news.append(state)
+            self._changed.notify_all()
+            return True
+
+    def failure(self, run: str) -> bytes | None:
+        with self._changed:
+            return self._runs[run].failure if run in self._runs else None
+
+    def news(self, run: str, bookmark: str, timeout: float) -> News:
+        seen = int(bookmark or 0)
+        with self._changed:
+            self._changed.wait_for(
+                lambda: run in self._runs and len(self._runs[run].news) > seen, timeout
+            )
+            entries = self._runs[run].news if run in self._runs else []
+            ended = [entry for entry in entries[seen:] if isinstance(entry, RunState)]
+            return News(
+                tuple(entry for entry in entries[seen:] if isinstance(entry, int)),
+                ended[0] if ended else None,
+                str(len(entries)),
+            )
+
+    def status(self, run: str) -> RunStatus:
+        with self._changed:
+            state = self._runs.get(run)
+            if state is None:
+                return RunStatus(None, 0, 0)
+            return RunStatus(state.state, len(state.done), len(state.lease))
+
+    def read(self, run: str, refs: Sequence[DataRef]) -> list[bytes | None]:
+        with self._changed:
+            data = self._runs[run].data if run in self._runs else {}
+            return [data.get(ref) for ref in refs]
+
+    def versions(self, run: str, segments: Sequence[int]) -> list[DataRef | None]:
+        with self._changed:
+            known = self._runs[run].version if run in self._runs else {}
+            return [DataRef(s, known[s]) if s in known else None for s in segments]
+
+    def delete(self, run: str, refs: Sequence[DataRef]) -> None:
+        with self._changed:
+            for ref in refs:
+                if run in self._runs:
+                    self._runs[run].data.pop(ref, None)
+
+    def put_batch(self, run: str, name: str, events: bytes) -> None:
+        with self._changed:
+            self._runs[run].batches[name] = events
+
+    def get_batch(self, run: str, name: str) -> bytes | None:
+        with self._changed:
+            return self._runs[run].batches.get(name) if run in self._runs else None
+
+    def drop(self, run: str) -> None:
+        with self._changed:
+            self._runs.pop(run, None)
+            self._changed.notify_all()
+
+    def ping(self) -> None:
+        """Answer; this process is always reachable from itself."""
+
+    def close(self) -> None:
+        """Keep what is stored: other threads of the process may hold the same store."""
+
+    def _running(self, name: str) -> _Run | None:
+        run = self._runs.get(name)
+        return run if run is not None and run.state is RunState.RUNNING else None
+
+    def _unfenced(self, name: str, lineage: Lineage) -> _Run:
+        run = self._running(name)
+        if run is None or not run.is_current(lineage):
+            raise Fenced
+        self._extend(run, lineage.segment)
+        return run
+
+    def _extend(self, run: _Run, segment: int) -> None:
+        run.lease[segment] = self._clock() + run.new.lease_seconds
+
+    @staticmethod
+    def _finish(run: _Run, lineage: Lineage) -> None:
+        run.lease.pop(lineage.segment, None)
+        run.attempts[lineage.segment].finished = True

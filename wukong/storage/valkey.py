@@ -1,0 +1,361 @@
+"""The Valkey back-end: control state changed by one Lua file, outputs as plain keys.
+
+Works with Valkey and Redis from version 7, alone, with TLS, or in cluster mode (all keys of a run
+share one hash tag). Connections open when first used; every command has a time limit and a bounded
+number of retries, which the protocol makes harmless.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urlsplit
+
+from valkey import Valkey
+from valkey.backoff import ExponentialBackoff
+from valkey.exceptions import ConnectionError as ValkeyConnectionError
+from valkey.exceptions import NoScriptError, ValkeyError
+from valkey.exceptions import TimeoutError as ValkeyTimeoutError
+from valkey.retry import Retry
+
+from wukong.messages import Start
+from wukong.storage.interface import (
+    Arrival,
+    Arrived,
+    Begun,
+    Claim,
+    DataRef,
+    Fenced,
+    Lineage,
+    NewRun,
+    News,
+    RunState,
+    RunStatus,
+    Storage,
+    StorageError,
+)
+
+CONNECT_SECONDS = 5.0
+REPLY_SECONDS = 30.0
+RETRIES = 3
+CHUNK = 1000
+"""How many fields one command writes: long commands would keep the server from others."""
+
+_CONTROL = (
+    *("st", "done", "cnt", "claim", "refs", "lease", "ep"),
+    *("ver", "news", "cfg", "spec", "inp", "err"),
+)
+"""The keys of a run, in the order in which protocol.lua names them."""
+
+
+class ValkeyStorage(Storage):
+    """Keeps runs on a Valkey server; `url` as in `open_storage`."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._kept: dict[str, int] = {}
+        self._script = files("wukong.storage").joinpath("protocol.lua").read_bytes()
+        self._sha = hashlib.sha1(self._script, usedforsecurity=False).hexdigest()
+        # The library types its replies as 'awaitable or not'; this is the blocking client.
+        self._server: Any = Valkey.from_url(
+            url,
+            socket_connect_timeout=CONNECT_SECONDS,
+            socket_timeout=REPLY_SECONDS,
+            retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), RETRIES),
+            retry_on_error=[ValkeyConnectionError, ValkeyTimeoutError],
+        )
+
+    def create(self, new: NewRun) -> None:
+        prefix, keep = _prefix(new.run), new.keep_seconds
+        count, leaves = len(new.specs), set(new.leaves)
+        with self._reached(), _sending(self._server) as pipe:
+            pipe.set(prefix + "done", bytes(count // 8 + 1))
+            pipe.set(prefix + "cnt", bytes(4 * count))
+            pipe.set(prefix + "claim", _u32(i + 1 if i in leaves else 0 for i in range(count)))
+            pipe.set(prefix + "refs", struct.pack(f">{count}i", *new.references))
+            pipe.hset(prefix + "cfg", mapping=_config(new))
+            for first in range(0, count, CHUNK):
+                some = range(first, min(first + CHUNK, count))
+                pipe.hset(prefix + "spec", mapping={i: new.specs[i] for i in some})
+                pipe.hset(prefix + "inp", mapping={i: _words(new.inputs[i]) for i in some})
+            deadline = _clock(self._server) + int(new.handoff_seconds * 1000)
+            pipe.zadd(prefix + "lease", _with_sentinel("inf", leaves, deadline))
+            pipe.hset(prefix + "ep", mapping=_with_sentinel("", leaves, "1:P"))
+            pipe.hset(prefix + "ver", "-", "")
+            pipe.xadd(prefix + "news", {"created": count})
+            for key in _CONTROL[1:-1]:
+                pipe.expire(prefix + key, keep)
+            # Last, because whoever sees the state may use all the rest.
+            pipe.set(prefix + "st", RunState.RUNNING, ex=keep)
+
+    def begin(self, run: str, starts: Sequence[Start], token: str) -> list[Begun | None]:
+        calls = [("begin", start.segment, start.epoch, token) for start in starts]
+        replies = self._call_all(run, calls)
+        return [_begun(start, reply) for start, reply in zip(starts, replies, strict=True)]
+
+    def arrive(self, run: str, lineage: Lineage, arrival: Arrival) -> Arrived:
+        key = _data_key(run, DataRef(arrival.segment, f"{lineage.segment}.{lineage.epoch}"))
+        children = [number for pair in arrival.children for number in pair]
+        call = (
+            *("arrive", lineage.segment, lineage.epoch, arrival.segment),
+            *(int(arrival.root), int(arrival.last), len(arrival.inputs)),
+            *arrival.inputs,
+            *children,
+        )
+        # One connection executes in order, so the output is there before it becomes official.
+        store = ("SET", key, arrival.output, "EX", self._keep(run))
+        reply = self._call_all(run, [call], first=store)[0]
+        _unfenced(reply)
+        here, handed_off, deletable = reply[1:]
+        return Arrived(
+            here=tuple(_claim(item) for item in here),
+            handed_off=tuple(Start(int(segment)) for segment in handed_off),
+            deletable=_refs(deletable),
+        )
+
+    def owned(self, run: str, lineage: Lineage) -> list[Claim]:
+        prefix = _prefix(run)
+        with self._reached():
+            claims, done = self._server.mget(prefix + "claim", prefix + "done")
+        if claims is None or done is None:
+            raise Fenced
+        owners = struct.unpack(f">{len(claims) // 4}I", claims)
+        mine = [
+            segment
+            for segment, owner in enumerate(owners)
+            if owner == lineage.segment + 1 and not done[segment // 8] >> (7 - segment % 8) & 1
+        ]
+        reply = self._call(run, "claims", lineage.segment, lineage.epoch, *mine)
+        _unfenced(reply)
+        return [_claim(item) for item in reply[1]]
+
+    def beat(self, run: str, lineages: Sequence[Lineage]) -> list[int]:
+        pairs = [number for one in lineages for number in (one.segment, one.epoch)]
+        reply = self._call(run, "beat", *pairs)
+        if reply[0] != b"OK":
+            return [lineage.segment for lineage in lineages]
+        return [int(segment) for segment in reply[1]]
+
+    def finish(self, run: str, lineage: Lineage) -> None:
+        self._call(run, "finish", lineage.segment, lineage.epoch)
+
+    def reap(self, run: str, most: int = 100) -> list[Start]:
+        reply = self._call(run, "reap", most)
+        if reply[0] != b"OK":
+            return []
+        found = reply[1]
+        return [Start(int(s), int(e)) for s, e in zip(found[::2], found[1::2], strict=True)]
+
+    def stop(self, run: str, state: RunState, failure: bytes = b"") -> bool:
+        return bool(self._call(run, "stop", str(state), failure)[0] == b"OK")
+
+    def failure(self, run: str) -> bytes | None:
+        with self._reached():
+            found = self._server.get(_prefix(run) + "err")
+        return bytes(found) if found is not None else None
+
+    def news(self, run: str, bookmark: str, timeout: float) -> News:
+        key = _prefix(run) + "news"
+        wait = max(1, int(min(timeout, REPLY_SECONDS / 2) * 1000))
+        with self._reached():
+            found = self._server.xread({key: bookmark or "0"}, block=wait)
+        roots, ended = [], None
+        for _, entries in found or []:
+            for bookmark_bytes, entry in entries:
+                bookmark = bookmark_bytes.decode()
+                if b"root" in entry:
+                    roots.append(int(entry[b"root"]))
+                if b"end" in entry:
+                    ended = RunState(entry[b"end"].decode())
+        return News(tuple(roots), ended, bookmark)
+
+    def status(self, run: str) -> RunStatus:
+        prefix = _prefix(run)
+        with self._reached():
+            pipe = self._server.pipeline(transaction=False)
+            state, done, live = (
+                pipe.get(prefix + "st").bitcount(prefix + "done").zcard(prefix + "lease").execute()
+            )
+        return RunStatus(RunState(state.decode()) if state else None, done, max(0, live - 1))
+
+    def read(self, run: str, refs: Sequence[DataRef]) -> list[bytes | None]:
+        if not refs:
+            return []
+        with self._reached():
+            found: list[bytes | None] = self._server.mget([_data_key(run, ref) for ref in refs])
+        return found
+
+    def versions(self, run: str, segments: Sequence[int]) -> list[DataRef | None]:
+        if not segments:
+            return []
+        with self._reached():
+            found = self._server.hmget(_prefix(run) + "ver", [str(s) for s in segments])
+        return [
+            DataRef(segment, version.decode()) if version else None
+            for segment, version in zip(segments, found, strict=True)
+        ]
+
+    def delete(self, run: str, refs: Sequence[DataRef]) -> None:
+        if refs:
+            with self._reached():
+                self._server.unlink(*(_data_key(run, ref) for ref in refs))
+
+    def put_batch(self, run: str, name: str, events: bytes) -> None:
+        with self._reached():
+            self._server.set(f"{_prefix(run)}batch:{name}", events, ex=self._keep(run))
+
+    def get_batch(self, run: str, name: str) -> bytes | None:
+        with self._reached():
+            found = self._server.get(f"{_prefix(run)}batch:{name}")
+        return bytes(found) if found is not None else None
+
+    def drop(self, run: str) -> None:
+        prefix = _prefix(run)
+        with self._reached():
+            versions = self._server.hgetall(prefix + "ver")
+            data = [
+                _data_key(run, DataRef(int(segment), version.decode()))
+                for segment, version in versions.items()
+                if version
+            ]
+            # The state goes first: whoever still works for the run is told to stop.
+            names = [prefix + key for key in _CONTROL]
+            for first in range(0, len(names) + len(data), CHUNK):
+                self._server.unlink(*(names + data)[first : first + CHUNK])
+
+    def ping(self) -> None:
+        with self._reached():
+            self._server.ping()
+
+    def close(self) -> None:
+        self._server.close()
+
+    def _keep(self, run: str) -> int:
+        """Seconds that the run's keys are kept; its Executors learn it once."""
+        if run not in self._kept:
+            with self._reached():
+                self._kept[run] = int(self._server.hget(_prefix(run) + "cfg", "keep") or 60)
+        return self._kept[run]
+
+    def _call(self, run: str, *arguments: object) -> list[Any]:
+        return self._call_all(run, [arguments])[0]
+
+    def _call_all(
+        self, run: str, calls: Sequence[tuple[Any, ...]], first: tuple[Any, ...] | None = None
+    ) -> list[list[Any]]:
+        """Run operations of protocol.lua in one round trip, after `first` if that is given."""
+        prefix = _prefix(run)
+        keys = [prefix + key for key in _CONTROL]
+        with self._reached():
+            try:
+                return self._send(keys, calls, first)
+            except NoScriptError:
+                self._server.script_load(self._script)
+                return self._send(keys, calls, first)
+
+    def _send(
+        self, keys: list[str], calls: Sequence[tuple[Any, ...]], first: tuple[Any, ...] | None
+    ) -> list[list[Any]]:
+        pipe = self._server.pipeline(transaction=False)
+        if first is not None:
+            pipe.execute_command(*first)
+        for call in calls:
+            pipe.evalsha(self._sha, len(keys), *keys, *call)
+        replies: list[list[Any]] = pipe.execute()
+        return replies[1:] if first is not None else replies
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Turn what the client library raises into one clear error, without the password."""
+        try:
+            yield
+        except (ValkeyConnectionError, ValkeyTimeoutError) as error:
+            raise StorageError(
+                f"store {_address(self._url)} cannot be reached: {error}",
+                "Check the URL (WUKONG_STORE_URL of the functions, store.url of the client), that "
+                "the server runs, and that subnets and security groups let this machine through.",
+            ) from error
+        except NoScriptError:
+            raise
+        except ValkeyError as error:
+            raise StorageError(
+                f"store {_address(self._url)} refused a command: {error}",
+                "It must be Valkey or Redis 7 or later, with enough memory and noeviction.",
+            ) from error
+
+
+@contextmanager
+def _sending(server: Any) -> Iterator[Any]:
+    pipe = server.pipeline(transaction=False)
+    yield pipe
+    pipe.execute()
+
+
+def _clock(server: Any) -> int:
+    """Give the server's clock in milliseconds; leases use no other clock."""
+    seconds, microseconds = server.time()
+    return int(seconds) * 1000 + int(microseconds) // 1000
+
+
+def _config(new: NewRun) -> Mapping[str, int]:
+    return {
+        "ttl": int(new.lease_seconds * 1000),
+        "handoff": int(new.handoff_seconds * 1000),
+        "live": new.max_live,
+        "keep": new.keep_seconds,
+    }
+
+
+def _prefix(run: str) -> str:
+    return f"w:{{{run}}}:"
+
+
+def _data_key(run: str, ref: DataRef) -> str:
+    return f"{_prefix(run)}d{ref.segment}.{ref.version}"
+
+
+def _address(url: str) -> str:
+    """Host and port of a store URL, without user and password."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _with_sentinel(sentinel: object, leaves: Iterable[int], value: object) -> dict[str, object]:
+    """Give one value for each leaf, and a member that keeps the key (and its TTL) when all end."""
+    return {"-": sentinel, **{str(leaf): value for leaf in leaves}}
+
+
+def _words(numbers: Sequence[int]) -> str:
+    return " ".join(map(str, numbers))
+
+
+def _u32(numbers: Iterable[int]) -> bytes:
+    values = list(numbers)
+    return struct.pack(f">{len(values)}I", *values)
+
+
+def _unfenced(reply: list[Any]) -> None:
+    if reply[0] != b"OK":
+        raise Fenced
+
+
+def _begun(start: Start, reply: list[Any]) -> Begun | None:
+    if reply[0] != b"GO":
+        return None
+    return Begun(Lineage(start.segment, int(reply[1])), _claim(reply[2]))
+
+
+def _claim(item: list[Any]) -> Claim:
+    segment, spec, inputs = item
+    return Claim(int(segment), bytes(spec), _refs(inputs))
+
+
+def _refs(pairs: list[Any]) -> tuple[DataRef, ...]:
+    return tuple(
+        DataRef(int(segment), version.decode())
+        for segment, version in zip(pairs[::2], pairs[1::2], strict=True)
+    )
