@@ -231,7 +231,7 @@ class Storage(abc.ABC):
 
     @abc.abstractmethod
     def news(self, run: str, bookmark: str, timeout: float) -> News:
-        """Wait up to `timeout` seconds for roots or the end; consumes nothing, others may wait too."""
+        """Wait up to `timeout` seconds for roots or the end; consumes nothing."""
 
     @abc.abstractmethod
     def status(self, run: str) -> RunStatus:

@@ -1,0 +1,87 @@
+"""What Dask hands a scheduler, made uniform: the first step of the Static Scheduler.
+
+Since 2025 a scheduler is given an expression instead of a dict; its graph may still hold legacy
+tuples (dataframes), aliases, and, for arrays and bags, one `finalize` task that concatenates the
+whole result. That task stays in the client: nobody wants an Executor that holds everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dask._task_spec import (
+    DependenciesMapping,
+    GraphNode,
+    Task,
+    convert_legacy_graph,
+    cull,
+    resolve_aliases,
+)
+from dask.core import flatten, reverse_dict
+
+Key = Hashable
+"""A Dask key: a string, or a tuple of a string and numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Normalised:
+    """A graph in one form.
+
+    Attributes
+    ----------
+    tasks
+        Key to task, for all that Executors run.
+    roots
+        Keys whose values the client needs.
+    local
+        Key to task, for what the client computes itself from the roots.
+    """
+
+    tasks: Mapping[Key, GraphNode]
+    roots: frozenset[Key]
+    local: Mapping[Key, GraphNode]
+
+
+def normalise(graph: Any, keys: Iterable[Any]) -> Normalised:
+    """Make what Dask's `get` was called with uniform.
+
+    Parameters
+    ----------
+    graph
+        A mapping, or anything with `__dask_graph__`.
+    keys
+        The keys asked for; may be nested lists.
+    """
+    tasks = graph if isinstance(graph, Mapping) else graph.__dask_graph__()
+    tasks = convert_legacy_graph(dict(tasks))
+    wanted = set(flatten([keys]))
+    tasks = cull(tasks, wanted)
+    tasks = resolve_aliases(tasks, wanted, reverse_dict(DependenciesMapping(tasks)))
+    local = {key: tasks[key] for key in wanted if _stays_in_client(key, tasks[key])}
+    remote = {key: task for key, task in tasks.items() if key not in local}
+    needed = (wanted - local.keys()).union(*(task.dependencies for task in local.values()))
+    return Normalised(remote, frozenset(needed), local)
+
+
+def _stays_in_client(key: Key, task: GraphNode) -> bool:
+    """Tell `finalize` tasks from those that Dask has fused with real work."""
+    return (
+        isinstance(key, str)
+        and key.startswith("finalize-")
+        and isinstance(task, Task)
+        and not task.has_subgraph()
+    )
+
+
+def assemble(normalised: Normalised, keys: Any, values: Mapping[Key, Any]) -> Any:
+    """Give what `get` must return: the values of the keys, in the keys' own nesting."""
+    known = dict(values)
+    for key, task in normalised.local.items():
+        known[key] = task({name: values[name] for name in task.dependencies})
+
+    def unpack(item: Any) -> Any:
+        return [unpack(one) for one in item] if isinstance(item, list) else known[item]
+
+    return unpack(keys)

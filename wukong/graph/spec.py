@@ -1,0 +1,104 @@
+"""One segment as the bytes that travel through storage, and back into something that runs.
+
+A specification holds the tasks of the segment as Dask made them (callable with a mapping of their
+inputs), and what `arrive` needs to know: inputs, children, and how many inputs each child has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dask
+from dask._task_spec import GraphNode
+
+from wukong.graph.normalise import Key
+from wukong.graph.segments import Segment
+from wukong.storage.serialisation import dumps, loads
+
+
+class SpecError(Exception):
+    """A task cannot be pickled; names the task and chains what pickling raised."""
+
+    def __init__(self, task: str) -> None:
+        super().__init__(task)
+        self.task = task
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A segment ready to run.
+
+    Attributes
+    ----------
+    tasks
+        Pairs of key and task, first to last.
+    inputs
+        For each input, its segment and the key under which the first task knows it.
+    children
+        Pairs (child segment, number of the child's inputs).
+    root
+        Whether the client asked for the output.
+    """
+
+    tasks: tuple[tuple[Key, GraphNode], ...]
+    inputs: tuple[tuple[int, Key], ...]
+    children: tuple[tuple[int, int], ...]
+    root: bool
+
+    def to_bytes(self) -> bytes:
+        """Serialise; raises `SpecError` that names the first task that cannot be pickled."""
+        try:
+            return dumps((self.tasks, self.inputs, self.children, self.root))
+        except Exception as error:
+            raise SpecError(_culprit(self.tasks)) from error
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Spec:
+        """Read what `to_bytes` wrote; raises whatever importing the tasks' modules raises."""
+        return cls(*loads(data))
+
+    def run(self, values: Mapping[int, Any], on_task: Callable[[Key], None]) -> Any:
+        """Run the chain and give its output.
+
+        Parameters
+        ----------
+        values
+            Outputs of the input segments, by segment.
+        on_task
+            Told each task's key before it runs, so that a failure can be blamed.
+
+        Nested `compute` calls inside tasks run in place: `dask.config` is set to the synchronous
+        scheduler meanwhile.
+        """
+        known = {key: values[segment] for segment, key in self.inputs}
+        with dask.config.set(scheduler="sync"):
+            for key, task in self.tasks:
+                on_task(key)
+                known = {key: task(known)}
+        return known[self.tasks[-1][0]]
+
+
+def make_specs(segments: Sequence[Segment], tasks: Mapping[Key, GraphNode]) -> list[Spec]:
+    """Give the specification of every segment of a graph."""
+    output = [segment.keys[-1] for segment in segments]
+    needs = [len(segment.inputs) for segment in segments]
+    return [
+        Spec(
+            tasks=tuple((key, tasks[key]) for key in segment.keys),
+            inputs=tuple((number, output[number]) for number in segment.inputs),
+            children=tuple((child, needs[child]) for child in segment.children),
+            root=segment.root,
+        )
+        for segment in segments
+    ]
+
+
+def _culprit(tasks: Sequence[tuple[Key, GraphNode]]) -> str:
+    for key, task in tasks:
+        try:
+            dumps(task)
+        except Exception:  # noqa: BLE001 - any task that fails to pickle is the one to name
+            return str(key)
+    return str(tasks[-1][0])
