@@ -1,0 +1,256 @@
+"""Performs what the core instructs: the driver for Lambda and for workers on this machine.
+
+One Executor begins all lineages of its event in one round trip and runs them one after another; a
+thread of its own keeps their leases alive. A failing task ends the run, with the remote traceback.
+"""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import traceback
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from executor.core import (
+    Arrive,
+    ArrivedAt,
+    Began,
+    Compute,
+    Computed,
+    Core,
+    Delete,
+    Event,
+    Failed,
+    FencedOff,
+    Fetch,
+    Fetched,
+    Forget,
+    Halt,
+    HandOff,
+    Instruction,
+)
+from wukong.graph.spec import Spec
+from wukong.messages import MAX_HOPS, ExecutorEvent, Start
+from wukong.platform.interface import Platform
+from wukong.storage import (
+    Arrival,
+    Begun,
+    Claim,
+    DataRef,
+    Fenced,
+    Lineage,
+    RunState,
+    Storage,
+    StorageError,
+)
+from wukong.storage.serialisation import Failure, dumps, loads
+
+
+@dataclass(slots=True)
+class Tally:
+    """What an Executor did, for its answer and its log line."""
+
+    lineages: int = 0
+    stopped: int = 0
+    segments: list[int] = field(default_factory=list)
+    handed_off: int = 0
+
+
+class Driver:
+    """Runs the lineages of one event.
+
+    Parameters
+    ----------
+    event
+        What this Executor was asked for.
+    token
+        Names the invocation, so that only a repeat of it may begin the same lineages.
+    """
+
+    def __init__(
+        self, event: ExecutorEvent, storage: Storage, platform: Platform, token: str
+    ) -> None:
+        self._event = event
+        self._run = event.run
+        self._storage = storage
+        self._platform = platform
+        self._token = token
+        self._values: dict[int, Any] = {}
+        self._task = "(none)"
+        self._tally = Tally()
+
+    def execute(self) -> Tally:
+        """Run everything, until no lineage of this event has anything left to do.
+
+        Raises
+        ------
+        StorageError
+            If the storage is lost; the leases then expire and the work is re-driven.
+        """
+        if self._event.hop > MAX_HOPS:
+            self._fail("(hand-off)", f"a chain of more than {MAX_HOPS} Executors is a runaway")
+            return self._tally
+        begun = self._storage.begin(self._run, self._event.starts, self._token)
+        alive = [one for one in begun if one is not None]
+        self._tally.lineages = len(alive)
+        self._tally.stopped = len(begun) - len(alive)
+        with Heartbeat(self._storage, self._run, [one.lineage for one in alive]) as heartbeat:
+            for one in alive:
+                self._walk(one)
+                heartbeat.release(one.lineage)
+        return self._tally
+
+    def _walk(self, begun: Begun) -> None:
+        core = Core(begun.lineage)
+        todo = deque(core.step(Began(self._claims(begun))))
+        while todo:
+            event = self._perform(core, todo.popleft())
+            if event is not None:
+                todo.extend(core.step(event))
+
+    def _claims(self, begun: Begun) -> tuple[Claim, ...]:
+        """Give what a lineage starts with: its start segment, or on a re-drive all that it owns."""
+        if begun.lineage.epoch == 1:
+            return (begun.claim,)
+        with suppress(Fenced):
+            return tuple(self._storage.owned(self._run, begun.lineage))
+        return ()
+
+    def _perform(self, core: Core, instruction: Instruction) -> Event | None:
+        match instruction:
+            case Fetch(claim, refs):
+                return self._fetch(claim, refs)
+            case Compute(claim):
+                return self._compute(claim)
+            case Arrive(claim, last):
+                return self._arrive(core.lineage, claim, last)
+            case HandOff(starts):
+                self._hand_off(starts)
+            case Delete(refs):
+                self._storage.delete(self._run, refs)
+            case Forget(segments):
+                for segment in segments:
+                    self._values.pop(segment, None)
+            case Halt():
+                self._storage.finish(self._run, core.lineage)
+        return None
+
+    def _fetch(self, claim: Claim, refs: Sequence[DataRef]) -> Event:
+        for ref, data in zip(refs, self._storage.read(self._run, refs), strict=True):
+            if data is None:
+                self._fail(
+                    f"(input of segment {claim.segment})",
+                    f"output {ref.version} of segment {ref.segment} is not in the store: it was "
+                    "evicted, or has outlived its time",
+                )
+                return Failed(claim)
+            try:
+                self._values[ref.segment] = loads(data)
+            except Exception as error:  # noqa: BLE001 - user classes decide what unpickling raises
+                self._fail(f"(input of segment {claim.segment})", "cannot be unpickled", error)
+                return Failed(claim)
+        return Fetched(claim)
+
+    def _compute(self, claim: Claim) -> Event:
+        self._task = f"(segment {claim.segment})"
+        try:
+            spec = Spec.from_bytes(claim.spec)
+            self._values[claim.segment] = spec.run(self._values, self._on_task)
+        except BaseException as error:  # noqa: BLE001 - also SystemExit: a task must not end us
+            self._fail(self._task, "", error)
+            return Failed(claim)
+        return Computed(claim)
+
+    def _on_task(self, key: object) -> None:
+        self._task = str(key)
+
+    def _arrive(self, lineage: Lineage, claim: Claim, last: bool) -> Event:
+        spec = Spec.from_bytes(claim.spec)
+        try:
+            output = dumps(self._values[claim.segment])
+        except Exception as error:  # noqa: BLE001 - user classes decide what pickling raises
+            self._fail(self._task, "its value cannot be pickled", error)
+            return Failed(claim)
+        arrival = Arrival(
+            segment=claim.segment,
+            output=output,
+            root=spec.root,
+            inputs=tuple(segment for segment, _ in spec.inputs),
+            children=spec.children,
+            last=last,
+        )
+        try:
+            arrived = self._storage.arrive(self._run, lineage, arrival)
+        except Fenced:
+            return FencedOff()
+        self._tally.segments.append(claim.segment)
+        return ArrivedAt(claim, arrived.here, arrived.handed_off, arrived.deletable)
+
+    def _hand_off(self, starts: Sequence[Start]) -> None:
+        events = [
+            ExecutorEvent(self._run, (start,), self._event.targets, self._event.hop + 1)
+            for start in starts
+        ]
+        # What is refused is not lost: its lease expires and the client has it started again.
+        self._tally.handed_off += self._platform.start(events).accepted
+
+    def _fail(self, task: str, what: str, error: BaseException | None = None) -> None:
+        message = what if error is None else f"{type(error).__name__}: {error}"
+        if error is not None and what:
+            message = f"{what}: {message}"
+        failure = Failure(task, message, _traceback(error), _pickled(error))
+        self._storage.stop(self._run, RunState.FAILED, failure.to_bytes())
+
+
+class Heartbeat:
+    """Extends the leases of lineages from a thread of its own, three times as often as needed."""
+
+    SECONDS = 5.0
+
+    def __init__(self, storage: Storage, run: str, lineages: Sequence[Lineage]) -> None:
+        self._storage = storage
+        self._run = run
+        self._lineages = list(lineages)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Heartbeat:
+        if self._lineages:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def release(self, lineage: Lineage) -> None:
+        """Stop extending the lease of a lineage that is over."""
+        self._lineages = [one for one in self._lineages if one != lineage]
+
+    def _beat(self) -> None:
+        while not self._over.wait(self.SECONDS):
+            # A missed beat is made up by the next one; the main thread meets a lost store itself.
+            with suppress(StorageError):
+                self._storage.beat(self._run, self._lineages)
+
+
+def _traceback(error: BaseException | None) -> str:
+    if error is None:
+        return ""
+    return "".join(traceback.format_exception(error))
+
+
+def _pickled(error: BaseException | None) -> bytes | None:
+    if error is None:
+        return None
+    try:
+        data = dumps(error)
+        pickle.loads(data)  # noqa: S301 - our own bytes: some exceptions pickle but do not unpickle
+    except Exception:  # noqa: BLE001 - the exception's class decides; its text travels anyway
+        return None
+    return data

@@ -1,0 +1,43 @@
+"""The Executor's Lambda handler: answers the ping before anything else, or runs a static schedule.
+
+Imports that a ping does not need happen after it, so that a smoke test proves the package without
+paying for Dask, and Dask is loaded once for each execution environment.
+"""
+
+from __future__ import annotations
+
+import platform as machine
+from typing import Any
+
+from wukong import __version__
+from wukong.messages import ExecutorEvent, Pong, is_ping
+from wukong.platform import surroundings
+
+
+def lambda_handler(event: object, context: surroundings.Context) -> dict[str, Any]:
+    """Run what the event asks for; answers with counts, results go through storage.
+
+    Raises
+    ------
+    MessageError
+        If the event is not of this protocol.
+    StorageError
+        If the store cannot be reached.
+    """
+    if is_ping(event):
+        return Pong("executor", __version__, machine.python_version()).to_event()
+    message = ExecutorEvent.from_event(event)
+    from executor.driver import Driver
+
+    driver = Driver(
+        message, surroundings.store(), surroundings.platform(), token=context.aws_request_id
+    )
+    tally = driver.execute()
+    return {
+        "wukong": "executed",
+        "run": message.run,
+        "lineages": tally.lineages,
+        "stopped": tally.stopped,
+        "segments": len(tally.segments),
+        "handed_off": tally.handed_off,
+    }

@@ -1,0 +1,233 @@
+"""The aws platform: Executors are invocations of a Lambda function, or of anything alike.
+
+A few Executors are started directly; more go to the Invoker in one call. `LambdaGateway` is the
+only place that talks to Lambda's data plane, with retries that are bounded and jittered.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Self
+
+import boto3
+from botocore.config import Config as BotoConfig
+from botocore.exceptions import BotoCoreError, ClientError
+
+from wukong.messages import (
+    ExecutorEvent,
+    InvokerEvent,
+    InvokerReport,
+    MessageError,
+    Refusal,
+    Targets,
+)
+from wukong.platform.interface import Platform, PlatformError
+from wukong.storage import Storage, StorageError
+
+LIVE = "live"
+"""The alias that every deployment leaves pointing at the release in use."""
+
+DIRECT_LIMIT = 10
+"""Up to so many Executors are started without the Invoker, whose call costs a round trip more."""
+
+DIRECT_CONNECTIONS = 10
+
+INLINE_LIMIT = 5_000_000
+"""Bytes of a batch that travel inside the Invoker's event: a synchronous payload may have 6 MB.
+https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+
+ATTEMPTS = 8
+BACKOFF_SECONDS = 0.1
+BACKOFF_MOST_SECONDS = 5.0
+_TRANSIENT = frozenset(
+    {
+        "TooManyRequestsException",
+        "ServiceException",
+        "InternalFailure",
+        "EC2ThrottledException",
+        "RequestTimeout",
+        "ThrottlingException",
+    }
+)
+
+
+class LambdaGateway:
+    """Lambda's Invoke and GetAlias, in the words of the engine."""
+
+    def __init__(
+        self,
+        *,
+        region: str | None = None,
+        endpoint_url: str | None = None,
+        connections: int = DIRECT_CONNECTIONS,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._sleep = sleep
+        # Retries are ours: the SDK's own would not say how often an event was sent.
+        self._lambda: Any = boto3.client(
+            "lambda",
+            region_name=region,
+            endpoint_url=endpoint_url,
+            config=BotoConfig(
+                retries={"total_max_attempts": 1},
+                max_pool_connections=connections,
+                connect_timeout=5,
+                read_timeout=900,
+            ),
+        )
+
+    def start(self, function: str, payload: bytes, until: float) -> str | None:
+        """Invoke asynchronously; gives None if accepted, else why it was refused.
+
+        Parameters
+        ----------
+        function
+            Name, `name:alias` or `name:version`.
+        until
+            Time (`time.monotonic`) after which it is not tried again.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            reason, transient = self._try_start(function, payload)
+            if reason is None:
+                return None
+            pause = random.uniform(0.5, 1.0) * min(  # noqa: S311 - spreads retries, hides nothing
+                BACKOFF_MOST_SECONDS, BACKOFF_SECONDS * 2**attempt
+            )
+            if not transient or attempt == ATTEMPTS or time.monotonic() + pause > until:
+                return reason
+            self._sleep(pause)
+        return reason
+
+    def _try_start(self, function: str, payload: bytes) -> tuple[str | None, bool]:
+        try:
+            answer = self._lambda.invoke(
+                FunctionName=function, InvocationType="Event", Payload=payload
+            )
+            # Unread, the stream would keep the connection from being used again.
+            answer["Payload"].read()
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            return f"{code}: {error.response['Error']['Message']}", (
+                code in _TRANSIENT or status == 429 or status >= 500
+            )
+        except BotoCoreError as error:
+            return f"{type(error).__name__}: {error}", True
+        return None, False
+
+    def call(self, function: str, payload: bytes) -> Any:
+        """Invoke synchronously and give the answer; raises `PlatformError` with what failed."""
+        try:
+            answer = self._lambda.invoke(FunctionName=function, Payload=payload)
+            body = answer["Payload"].read()
+        except (ClientError, BotoCoreError) as error:
+            raise PlatformError(
+                f"function {function} cannot be invoked: {error}",
+                "`wukong status` tells what is deployed; the caller needs lambda:InvokeFunction.",
+            ) from error
+        if "FunctionError" in answer:
+            raise PlatformError(
+                f"function {function} failed: {body[:2000].decode(errors='replace')}",
+                "Its log group has the whole story.",
+            )
+        return json.loads(body)
+
+    def pinned(self, function: str) -> str:
+        """Give `name:version` for a function, so that a run keeps to one release.
+
+        Without a qualifier the alias `live` is meant; a version stays as it is.
+        """
+        name, _, qualifier = function.partition(":")
+        if qualifier.isdecimal():
+            return function
+        try:
+            alias = self._lambda.get_alias(FunctionName=name, Name=qualifier or LIVE)
+        except (ClientError, BotoCoreError) as error:
+            raise PlatformError(
+                f"function {name} has no release behind {qualifier or LIVE!r}: {error}",
+                "Deploy a package (`wukong deploy`, or upload deployment.zip to the bucket), and "
+                "check region, credentials and the names under aws_lambda in the configuration.",
+            ) from error
+        return f"{name}:{alias['FunctionVersion']}"
+
+
+class AwsPlatform(Platform):
+    """Starts Executors on Lambda.
+
+    Parameters
+    ----------
+    gateway
+        Lambda.
+    functions
+        The functions that new runs use; only clients ask for them.
+    store
+        Where batches that are too large for a payload are put; None to send them inline always.
+    direct_limit
+        Up to so many Executors are started without the Invoker.
+    """
+
+    def __init__(
+        self,
+        gateway: LambdaGateway,
+        functions: Targets | None = None,
+        store: Storage | None = None,
+        direct_limit: int = DIRECT_LIMIT,
+    ) -> None:
+        self._gateway = gateway
+        self._functions = functions
+        self._store = store
+        self._direct_limit = direct_limit
+
+    @classmethod
+    def of_function(cls) -> Self:
+        """Give the platform as a function sees it: region, endpoint and role are in its environment."""
+        return cls(LambdaGateway())
+
+    def targets(self) -> Targets:
+        """Pin the configured functions to the versions that are live now."""
+        if self._functions is None:
+            raise PlatformError("this platform was given no functions", "Only clients begin runs.")
+        return Targets(
+            executor=self._gateway.pinned(self._functions.executor),
+            invoker=self._gateway.pinned(self._functions.invoker),
+        )
+
+    def start(self, events: Sequence[ExecutorEvent]) -> InvokerReport:
+        """Start a few Executors directly, or more through the Invoker."""
+        if len(events) > self._direct_limit:
+            return self._through_invoker(events)
+        until = time.monotonic() + 60.0
+
+        def refusal(event: ExecutorEvent) -> str | None:
+            return self._gateway.start(event.targets.executor, event.to_bytes(), until)
+
+        if len(events) == 1:
+            return report([refusal(events[0])])
+        with ThreadPoolExecutor(DIRECT_CONNECTIONS) as pool:
+            return report(list(pool.map(refusal, events)))
+
+    def _through_invoker(self, events: Sequence[ExecutorEvent]) -> InvokerReport:
+        run = events[0].run
+        payload = InvokerEvent(run, events=tuple(events)).to_bytes()
+        try:
+            if len(payload) > INLINE_LIMIT and self._store is not None:
+                name = uuid.uuid4().hex
+                batch = json.dumps([event.to_event() for event in events]).encode()
+                self._store.put_batch(run, name, batch)
+                payload = InvokerEvent(run, batch=name).to_bytes()
+            return InvokerReport.from_event(self._gateway.call(events[0].targets.invoker, payload))
+        except (PlatformError, MessageError, StorageError) as error:
+            return report([f"Invoker: {error}"] * len(events))
+
+
+def report(refusals: Sequence[str | None]) -> InvokerReport:
+    """Turn one outcome for each event (None if accepted) into a report."""
+    refused = tuple(
+        Refusal(position, reason) for position, reason in enumerate(refusals) if reason is not None
+    )
+    return InvokerReport(accepted=len(refusals) - len(refused), refused=refused)

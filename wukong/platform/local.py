@@ -1,0 +1,138 @@
+"""The local platform: worker processes on this machine, as Lambda's sandboxes would be.
+
+Workers take events from a list in Valkey. A worker moves an event to a list of its own while it
+runs it, so that the event of a worker that dies goes back to the queue; what that Executor had
+already begun is re-driven when its lease expires.
+
+    start ──RPUSH──> w:{queue}:events ──BLMOVE──> w:{queue}:taken:<worker> ──> Executor
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from valkey import Valkey
+
+from wukong.messages import ExecutorEvent, InvokerReport, Targets
+from wukong.platform.handlers import EXECUTOR
+from wukong.platform.interface import Platform, PlatformError
+
+MOST_DEATHS = 10
+"""After so many deaths in a row without an answer a run is not going to get anywhere."""
+
+STOP_SECONDS = 5.0
+
+
+def events_key(queue: str) -> str:
+    """Name the list of waiting events."""
+    return f"w:{{{queue}}}:events"
+
+
+def taken_key(queue: str, worker: str) -> str:
+    """Name the list that holds what a worker runs at the moment."""
+    return f"w:{{{queue}}}:taken:{worker}"
+
+
+class QueuePlatform(Platform):
+    """Puts events into the queue; what an Executor in a worker process hands off with."""
+
+    handoff_seconds = 3600.0
+
+    def __init__(self, store_url: str, queue: str) -> None:
+        self._queue = queue
+        self._server: Any = Valkey.from_url(store_url, socket_timeout=30.0)
+
+    def targets(self) -> Targets:
+        """Give the handler; there is no Invoker here, the queue is fast enough."""
+        return Targets(executor=EXECUTOR, invoker="")
+
+    def start(self, events: Sequence[ExecutorEvent]) -> InvokerReport:
+        """Queue the events."""
+        if events:
+            self._server.rpush(events_key(self._queue), *(event.to_bytes() for event in events))
+        return InvokerReport(accepted=len(events))
+
+    def close(self) -> None:
+        """Give back the connection."""
+        self._server.close()
+
+
+class LocalPlatform(QueuePlatform):
+    """Keeps `workers` worker processes alive and gives them events.
+
+    Raises
+    ------
+    PlatformError
+        From `check`, if workers keep dying.
+    """
+
+    def __init__(self, store_url: str, workers: int) -> None:
+        super().__init__(store_url, queue=uuid.uuid4().hex)
+        self._store_url = store_url
+        self._deaths = 0
+        self._workers: dict[str, subprocess.Popen[bytes]] = {}
+        for _ in range(workers):
+            self._hire()
+
+    @property
+    def workers(self) -> dict[str, int]:
+        """Process ids of the workers, by name."""
+        return {name: process.pid for name, process in self._workers.items()}
+
+    def check(self) -> None:
+        """Replace workers that have died and put what they had taken back into the queue."""
+        for name, process in list(self._workers.items()):
+            if process.poll() is None:
+                continue
+            del self._workers[name]
+            self._deaths += 1
+            if self._deaths > MOST_DEATHS:
+                raise PlatformError(
+                    f"{self._deaths} worker processes have died, the last one with status "
+                    f"{process.returncode}",
+                    "A status of -9 usually means that the machine ran out of memory: use fewer "
+                    "workers or smaller chunks.",
+                )
+            while self._server.lmove(taken_key(self._queue, name), events_key(self._queue)):
+                continue
+            self._hire()
+
+    def close(self) -> None:
+        """End the workers and what they are doing."""
+        for process in self._workers.values():
+            process.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
+        for process in self._workers.values():
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        self._workers.clear()
+        super().close()
+
+    def _hire(self) -> None:
+        name = uuid.uuid4().hex
+        settings = {
+            "WUKONG_STORE_URL": self._store_url,
+            "WUKONG_PLATFORM": "local",
+            "WUKONG_QUEUE": self._queue,
+            "WUKONG_WORKER": name,
+            # Modules that the client can import, its workers can import.
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            # One thread for each worker: workers are as many as cores, and more would only fight.
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+            "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS", "1"),
+        }
+        self._workers[name] = subprocess.Popen(
+            [sys.executable, "-m", "wukong.platform.worker"],
+            env={**os.environ, **settings},
+            stdin=subprocess.DEVNULL,
+        )
