@@ -10,7 +10,7 @@ import pickle
 import threading
 import traceback
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,12 +67,18 @@ class Driver:
     ----------
     event
         What this Executor was asked for.
+    platform
+        Gives the platform when something is handed off; most Executors never ask.
     token
         Names the invocation, so that only a repeat of it may begin the same lineages.
     """
 
     def __init__(
-        self, event: ExecutorEvent, storage: Storage, platform: Platform, token: str
+        self,
+        event: ExecutorEvent,
+        storage: Storage,
+        platform: Callable[[], Platform],
+        token: str,
     ) -> None:
         self._event = event
         self._run = event.run
@@ -80,7 +86,9 @@ class Driver:
         self._platform = platform
         self._token = token
         self._values: dict[int, Any] = {}
+        self._specs: dict[int, Spec] = {}
         self._task = "(none)"
+        self._failed = False
         self._tally = Tally()
 
     def execute(self) -> Tally:
@@ -100,6 +108,8 @@ class Driver:
         self._tally.stopped = len(begun) - len(alive)
         with Heartbeat(self._storage, self._run, [one.lineage for one in alive]) as heartbeat:
             for one in alive:
+                if self._failed:
+                    break
                 self._walk(one)
                 heartbeat.release(one.lineage)
         return self._tally
@@ -158,7 +168,7 @@ class Driver:
     def _compute(self, claim: Claim) -> Event:
         self._task = f"(segment {claim.segment})"
         try:
-            spec = Spec.from_bytes(claim.spec)
+            spec = self._specs[claim.segment] = Spec.from_bytes(claim.spec)
             self._values[claim.segment] = spec.run(self._values, self._on_task)
         except BaseException as error:  # noqa: BLE001 - also SystemExit: a task must not end us
             self._fail(self._task, "", error)
@@ -169,7 +179,7 @@ class Driver:
         self._task = str(key)
 
     def _arrive(self, lineage: Lineage, claim: Claim, last: bool) -> Event:
-        spec = Spec.from_bytes(claim.spec)
+        spec = self._specs.pop(claim.segment)
         try:
             output = dumps(self._values[claim.segment])
         except Exception as error:  # noqa: BLE001 - user classes decide what pickling raises
@@ -196,7 +206,7 @@ class Driver:
             for start in starts
         ]
         # What is refused is not lost: its lease expires and the client has it started again.
-        self._tally.handed_off += self._platform.start(events).accepted
+        self._tally.handed_off += self._platform().start(events).accepted
 
     def _fail(self, task: str, what: str, error: BaseException | None = None) -> None:
         message = what if error is None else f"{type(error).__name__}: {error}"
@@ -204,6 +214,7 @@ class Driver:
             message = f"{what}: {message}"
         failure = Failure(task, message, _traceback(error), _pickled(error))
         self._storage.stop(self._run, RunState.FAILED, failure.to_bytes())
+        self._failed = True
 
 
 class Heartbeat:

@@ -29,8 +29,9 @@ def lambda_handler(event: object, context: surroundings.Context) -> dict[str, An
     message = ExecutorEvent.from_event(event)
     from executor.driver import Driver
 
+    _compute_nested_in_place()
     driver = Driver(
-        message, surroundings.store(), surroundings.platform(), token=context.aws_request_id
+        message, surroundings.store(), surroundings.platform, token=context.aws_request_id
     )
     tally = driver.execute()
     return {
@@ -41,3 +42,15 @@ def lambda_handler(event: object, context: surroundings.Context) -> dict[str, An
         "segments": len(tally.segments),
         "handed_off": tally.handed_off,
     }
+
+
+def _compute_nested_in_place() -> None:
+    """Have `compute` calls inside tasks run where they are, in one thread.
+
+    Dask's configuration is the process's. Where that is the user's own program (the threads
+    platform), it is left alone and the client sees to the same.
+    """
+    if not surroundings.inside_function():
+        import dask
+
+        dask.config.set(scheduler="sync")

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import dask
 from dask._task_spec import GraphNode
 
 from wukong.graph.normalise import Key
@@ -68,15 +67,11 @@ class Spec:
             Outputs of the input segments, by segment.
         on_task
             Told each task's key before it runs, so that a failure can be blamed.
-
-        Nested `compute` calls inside tasks run in place: `dask.config` is set to the synchronous
-        scheduler meanwhile.
         """
         known = {key: values[segment] for segment, key in self.inputs}
-        with dask.config.set(scheduler="sync"):
-            for key, task in self.tasks:
-                on_task(key)
-                known = {key: task(known)}
+        for key, task in self.tasks:
+            on_task(key)
+            known = {key: task(known)}
         return known[self.tasks[-1][0]]
 
 

@@ -185,7 +185,7 @@ class AwsPlatform(Platform):
 
     @classmethod
     def of_function(cls) -> Self:
-        """Give the platform as a function sees it: region, endpoint and role are in its environment."""
+        """Give the platform as a function sees it: its environment has region and role."""
         return cls(LambdaGateway())
 
     def targets(self) -> Targets:

@@ -26,7 +26,9 @@ class Context(Protocol):
     https://docs.aws.amazon.com/lambda/latest/dg/python-context.html
     """
 
-    aws_request_id: str
+    @property
+    def aws_request_id(self) -> str:
+        """Id of the invocation; a retry of it by Lambda has the same one."""
 
     def get_remaining_time_in_millis(self) -> int:
         """Milliseconds until the invocation is stopped."""
@@ -61,7 +63,14 @@ def settings() -> Mapping[str, str]:
     return os.environ if own is None else own
 
 
+def inside_function() -> bool:
+    """Tell whether this thread is one of the threads platform's, which runs a function."""
+    return _settings.get() is not None
+
+
+# What an environment keeps while it is warm: connections, by what they lead to.
 _stores: dict[str, Storage] = {}
+_platforms: dict[tuple[str, str], Platform] = {}
 
 
 def store() -> Storage:
@@ -81,7 +90,13 @@ def store() -> Storage:
 def platform() -> Platform:
     """Give the platform that the settings name: `aws` unless they say otherwise."""
     here = settings()
-    name = here.get("WUKONG_PLATFORM", "aws")
+    which = (here.get("WUKONG_PLATFORM", "aws"), here.get("WUKONG_QUEUE", ""))
+    if which not in _platforms:
+        _platforms[which] = _open_platform(*which)
+    return _platforms[which]
+
+
+def _open_platform(name: str, queue: str) -> Platform:
     if name == "aws":
         from wukong.platform.aws import AwsPlatform
 
@@ -89,11 +104,11 @@ def platform() -> Platform:
     if name == "local":
         from wukong.platform.local import QueuePlatform
 
-        return QueuePlatform(here["WUKONG_STORE_URL"], here["WUKONG_QUEUE"])
+        return QueuePlatform(settings()["WUKONG_STORE_URL"], queue)
     if name == "threads":
         from wukong.platform.threads import ThreadsPlatform
 
-        return ThreadsPlatform.named(here["WUKONG_QUEUE"])
+        return ThreadsPlatform.named(queue)
     raise PlatformError(
         f"WUKONG_PLATFORM: {name!r} is no platform", "Set it to aws, local or threads."
     )

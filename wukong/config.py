@@ -1,0 +1,157 @@
+"""wukong-config.yaml and its environment: validated once, frozen, one source of every default.
+
+A key of the file is overridden by the environment variable WUKONG_<SECTION>_<KEY>, in capitals:
+WUKONG_AWS_LAMBDA_EXECUTOR_FUNCTION_NAME, WUKONG_STORE_URL, WUKONG_RUN_MAX_EXECUTORS. Keyword
+arguments of `Client` override both.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from wukong.errors import WukongError
+
+FILE = "wukong-config.yaml"
+
+
+class ConfigError(WukongError):
+    """A configuration that cannot be used; names the file or variable, the key and the value."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AwsLambda(_Section):
+    """Which functions run a graph, and where; the first four keys are those of earlier releases."""
+
+    executor_function_name: str = "WukongExecutor"
+    invoker_function_name: str = "WukongInvoker"
+    retrieve_function_names_from_cloudformation: bool = False
+    aws_sam_app_name: str = "wukong-app"
+    region: str | None = None
+    endpoint_url: str | None = None
+    invoker_threshold: Annotated[int, Field(ge=0)] = 10
+    """From more Executors than this on, the Invoker starts them."""
+
+
+class Store(_Section):
+    """Where runs keep state and outputs; without a URL one machine uses its embedded Valkey."""
+
+    url: str | None = None
+
+
+class Local(_Section):
+    """The local platform."""
+
+    workers: Annotated[int, Field(ge=1)] | None = None
+    """Worker processes; one for each core unless set."""
+
+
+class RunOptions(_Section):
+    """Options of a run; each can also be given to `compute(...)` by keyword."""
+
+    max_executors: Annotated[int, Field(ge=0)] = 0
+    """The most Executors alive at once; 0 for no limit."""
+    lease_seconds: Annotated[float, Field(gt=0)] = 15.0
+    """How long an Executor is taken for alive after its last sign of life."""
+    max_attempts: Annotated[int, Field(ge=1)] = 4
+    """How often a lineage is started before the run is given up."""
+    deadline: Annotated[float, Field(gt=0)] | None = None
+    """Seconds after which the run is cancelled."""
+    keep_seconds: Annotated[int, Field(ge=60)] = 86_400
+    """When everything that a run left in the store expires."""
+
+
+class Config(_Section):
+    """The whole configuration."""
+
+    platform: Literal["local", "aws", "threads"] = "local"
+    aws_lambda: AwsLambda = AwsLambda()
+    store: Store = Store()
+    local: Local = Local()
+    run: RunOptions = RunOptions()
+
+    def changed(self, section: str, **values: Any) -> Config:
+        """Give a copy with some keys of one section changed, validated again."""
+        data = self.model_dump()
+        data[section].update(values)
+        return _validated(data, "arguments")
+
+
+def load_config(
+    path: str | Path | None = None, environment: Mapping[str, str] | None = None
+) -> Config:
+    """Read the configuration.
+
+    Parameters
+    ----------
+    path
+        The file; without one, `wukong-config.yaml` of the current folder if it is there.
+    environment
+        Variables that override keys of the file; the process's own by default.
+
+    Raises
+    ------
+    ConfigError
+        That names the file or variable, the key, and what was wrong.
+    """
+    data = _read(path)
+    source = str(path or FILE)
+    for variable, section, key in _variables():
+        value = (os.environ if environment is None else environment).get(variable)
+        if value is None:
+            continue
+        source = f"{source} with {variable}"
+        if section is None:
+            data[key] = value
+        else:
+            data.setdefault(section, {})[key] = value
+    return _validated(data, source)
+
+
+def _read(path: str | Path | None) -> dict[str, Any]:
+    file = Path(path or FILE)
+    if path is None and not file.exists():
+        return {}
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}", "Check the path.") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file}: is not YAML: {error}", "Check the line it names.") from error
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{file}: expected sections, got {data!r:.80}", "See docs/config.md.")
+    return {key: dict(value) if isinstance(value, dict) else value for key, value in data.items()}
+
+
+def _variables() -> list[tuple[str, str | None, str]]:
+    """Give each variable with the section (None at the top) and the key that it overrides."""
+    found: list[tuple[str, str | None, str]] = []
+    for name, field in Config.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            found += [(f"WUKONG_{name}_{key}".upper(), name, key) for key in section.model_fields]
+        else:
+            found.append((f"WUKONG_{name}".upper(), None, name))
+    return found
+
+
+def _validated(data: Mapping[str, Any], source: str) -> Config:
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            f"{source}: {where}: {first['msg']} (got {first['input']!r:.80})",
+            "docs/config.md lists every key with its type and default.",
+        ) from error
