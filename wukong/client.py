@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 import dask
+from dask.local import get_sync
 from pydantic import ValidationError
 
 from wukong.config import Config, ConfigError, RunOptions, load_config
@@ -98,7 +99,7 @@ class Client:
         """
         if surroundings.inside_function():
             # A task that computes something itself: another run would wait for its own thread.
-            return dask.get(dsk, keys)
+            return get_sync(dsk, keys)
         wanted = _run_options(self.config.run, options)
         graph = normalise(dsk, keys if isinstance(keys, list) else [keys])
         self._connect()

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 from dask.order import order
@@ -248,12 +249,14 @@ def raise_failure(run: str, failure: Failure) -> None:
 
 
 def _segments(graph: Normalised) -> list[Segment]:
-    dependencies: Mapping[Key, Any] = {key: task.dependencies for key, task in graph.tasks.items()}
-    return collapse(dependencies, graph.roots, order(dict(graph.tasks)))
+    tasks: dict[Any, Any] = dict(graph.tasks)
+    dependencies = {key: task.dependencies for key, task in tasks.items()}
+    places: Mapping[Any, int] = order(tasks)
+    return collapse(dependencies, graph.roots, places)
 
 
 def _grouped(starts: Sequence[Start], groups: int) -> list[list[Start]]:
     """Split into contiguous groups of nearly the same size: neighbours share their children."""
     groups = min(groups, len(starts))
     bounds = [len(starts) * i // groups for i in range(groups + 1)] if groups else [0]
-    return [list(starts[first:last]) for first, last in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [list(starts[first:last]) for first, last in pairwise(bounds)]

