@@ -1,0 +1,226 @@
+"""A Wukong stack in an account, real or embedded: create or update, outputs, delete.
+
+The same calls serve both: the embedded AWS is an endpoint (AWS_ENDPOINT_URL) like any other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from wukong.errors import WukongError
+
+BOOTSTRAP_ZIP = "dist/bootstrap.zip"
+"""How the template names the bootstrap's code before it is in a bucket."""
+
+POLL_SECONDS = 1.0
+DEPLOY_SECONDS = 1800.0
+CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
+
+
+class StackError(WukongError):
+    """A stack that is not there, or an operation on it that failed; says why, as AWS does."""
+
+
+class Stack:
+    """One CloudFormation stack.
+
+    Parameters
+    ----------
+    name
+        Its name.
+    region, endpoint_url
+        Where; by default as boto3 finds it (environment, profile).
+    """
+
+    def __init__(
+        self, name: str, *, region: str | None = None, endpoint_url: str | None = None
+    ) -> None:
+        self.name = name
+        where: dict[str, Any] = {"region_name": region, "endpoint_url": endpoint_url}
+        try:
+            self._cloudformation: Any = boto3.client("cloudformation", **where)
+            self._s3: Any = boto3.client("s3", **where)
+            self._sts: Any = boto3.client("sts", **where)
+        except BotoCoreError as error:
+            raise _unreachable(error) from error
+        self.region: str = self._s3.meta.region_name
+
+    def deploy(
+        self,
+        template: Path,
+        bootstrap_zip: Path,
+        parameters: Mapping[str, str],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> bool:
+        """Create the stack, or update it; parameters not given keep their values.
+
+        Returns
+        -------
+        Whether anything changed.
+
+        Raises
+        ------
+        StackError
+            With the reason of the first resource that failed.
+        """
+        body = self._with_code(template, bootstrap_zip)
+        found = self._describe()
+        given = [{"ParameterKey": k, "ParameterValue": v} for k, v in sorted(parameters.items())]
+        request = {"StackName": self.name, "TemplateBody": body, "Capabilities": CAPABILITIES}
+        try:
+            if found is None:
+                self._cloudformation.create_stack(**request, Parameters=given)
+            else:
+                kept = _kept(found, parameters, body)
+                self._cloudformation.update_stack(**request, Parameters=given + kept)
+        except ClientError as error:
+            if "No updates are to be performed" in str(error):
+                return False
+            raise StackError(
+                f"stack {self.name}: {error.response['Error']['Message']}",
+                "Check the parameters, and that your credentials may create stacks and roles.",
+            ) from error
+        self._settle(sleep)
+        return True
+
+    def outputs(self) -> dict[str, str]:
+        """Give the stack's outputs by name; raises `StackError` if there is no such stack."""
+        found = self._describe()
+        if found is None:
+            raise StackError(
+                f"there is no stack {self.name!r} in {self.region}",
+                "Deploy it with `wukong deploy`, or check aws_lambda.aws_sam_app_name and region.",
+            )
+        return {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", [])}
+
+    def delete(self, sleep: Callable[[float], None] = time.sleep) -> None:
+        """Empty the package bucket and delete the stack; no error if it has gone already."""
+        found = self._describe()
+        if found is None:
+            return
+        bucket = self.outputs().get("PackageBucketName")
+        if bucket is not None:
+            self._empty(bucket)
+        self._cloudformation.delete_stack(StackName=self.name)
+        self._settle(sleep, name=found["StackId"])
+
+    def _describe(self, name: str | None = None) -> dict[str, Any] | None:
+        try:
+            stacks = self._cloudformation.describe_stacks(StackName=name or self.name)["Stacks"]
+        except ClientError as error:
+            if "does not exist" in str(error):
+                return None
+            raise _unreachable(error) from error
+        except BotoCoreError as error:
+            raise _unreachable(error) from error
+        if stacks[0]["StackStatus"] == "DELETE_COMPLETE" and name is None:
+            return None
+        stack: dict[str, Any] = stacks[0]
+        return stack
+
+    def _settle(self, sleep: Callable[[float], None], name: str | None = None) -> None:
+        until = time.monotonic() + DEPLOY_SECONDS
+        while time.monotonic() < until:
+            found = self._describe(name)
+            status = "DELETE_COMPLETE" if found is None else str(found["StackStatus"])
+            if status in {"CREATE_COMPLETE", "UPDATE_COMPLETE", "DELETE_COMPLETE"}:
+                return
+            if not status.endswith("_IN_PROGRESS"):
+                raise StackError(
+                    f"stack {self.name}: {status}: {self._reason(name)}",
+                    "The stack's events tell the rest; fix the cause and deploy again.",
+                )
+            sleep(POLL_SECONDS)
+        raise StackError(
+            f"stack {self.name} is still in progress after {DEPLOY_SECONDS:g} s",
+            "It goes on without us; look at its events.",
+        )
+
+    def _reason(self, name: str | None) -> str:
+        events = self._cloudformation.describe_stack_events(StackName=name or self.name)
+        for event in reversed(events["StackEvents"]):
+            if event["ResourceStatus"].endswith("_FAILED") and event.get("ResourceStatusReason"):
+                return f"{event['LogicalResourceId']}: {event['ResourceStatusReason']}"
+        return "no reason given"
+
+    def _with_code(self, template: Path, bootstrap_zip: Path) -> str:
+        """Upload the bootstrap's code and name it in the template, as `sam package` does."""
+        body = template.read_text(encoding="utf-8")
+        local = f"CodeUri: {BOOTSTRAP_ZIP}"
+        if body.count(local) != 1:
+            raise StackError(
+                f"{template}: expected exactly one line {local!r}",
+                "Use the template that comes with this release.",
+            )
+        import hashlib
+
+        data = bootstrap_zip.read_bytes()
+        bucket = self._artifact_bucket()
+        key = f"bootstrap-{hashlib.sha256(data).hexdigest()[:20]}.zip"
+        self._s3.put_object(Bucket=bucket, Key=key, Body=data)
+        return body.replace(local, f'CodeUri: {{Bucket: "{bucket}", Key: "{key}"}}')
+
+    def _artifact_bucket(self) -> str:
+        """Make sure of the bucket for the bootstrap's code: one for each account and region."""
+        account = self._sts.get_caller_identity()["Account"]
+        bucket = f"wukong-artifacts-{account}-{self.region}"
+        try:
+            # The owner is checked, as names of buckets are there for anybody to take.
+            self._s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=account)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+                raise StackError(
+                    f"bucket {bucket}: {error.response['Error']['Message']}",
+                    "It must belong to this account and be readable to you.",
+                ) from error
+            self._create_bucket(bucket)
+        return bucket
+
+    def _create_bucket(self, bucket: str) -> None:
+        # us-east-1 is the one region that must not be named as a constraint.
+        where = {"LocationConstraint": self.region} if self.region != "us-east-1" else None
+        extra = {"CreateBucketConfiguration": where} if where else {}
+        self._s3.create_bucket(Bucket=bucket, **extra)
+        self._s3.put_public_access_block(
+            Bucket=bucket,
+            PublicAccessBlockConfiguration={
+                "BlockPublicAcls": True,
+                "IgnorePublicAcls": True,
+                "BlockPublicPolicy": True,
+                "RestrictPublicBuckets": True,
+            },
+        )
+
+    def _empty(self, bucket: str) -> None:
+        pages = self._s3.get_paginator("list_object_versions").paginate(Bucket=bucket)
+        for page in pages:
+            doomed = [
+                {"Key": one["Key"], "VersionId": one["VersionId"]}
+                for one in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+            ]
+            if doomed:
+                self._s3.delete_objects(Bucket=bucket, Delete={"Objects": doomed, "Quiet": True})
+
+
+def _kept(
+    found: Mapping[str, Any], parameters: Mapping[str, str], body: str
+) -> list[dict[str, Any]]:
+    """Keep the previous value of each parameter that is not given and that the template still has."""
+    return [
+        {"ParameterKey": one["ParameterKey"], "UsePreviousValue": True}
+        for one in found.get("Parameters", [])
+        if one["ParameterKey"] not in parameters and f"\n  {one['ParameterKey']}:" in body
+    ]
+
+
+def _unreachable(error: Exception) -> StackError:
+    return StackError(
+        f"AWS cannot be asked: {error}",
+        "Check credentials, region and AWS_ENDPOINT_URL; `aws sts get-caller-identity` must work.",
+    )

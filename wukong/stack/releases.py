@@ -1,0 +1,121 @@
+"""Packages into the bucket, and what the bootstrap says of them: upload, deploy, status."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config as BotoConfig
+from botocore.exceptions import BotoCoreError, ClientError
+
+from wukong.stack.cloudformation import Stack, StackError
+
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What the bootstrap says is live: its whole answer, and the parts that matter most."""
+
+    answer: Mapping[str, Any]
+
+    @property
+    def status(self) -> str:
+        """LIVE, ABSENT, CODE_CHANGED, ...: the bootstrap's own word."""
+        return str(self.answer["status"])
+
+    @property
+    def package(self) -> str | None:
+        """Id of the package behind it, its S3 version."""
+        package: str | None = self.answer["release"]["package"]
+        return package
+
+    @property
+    def failure(self) -> str | None:
+        """What went wrong, with the hint; None if nothing did."""
+        error = self.answer.get("error")
+        return None if error is None else f"{error['message']}\n  {error['hint']}"
+
+    def version(self, component: str) -> str | None:
+        """Version that `live` points at, of `executor` or `invoker`."""
+        version: str | None = self.answer["functions"].get(component, {}).get("version")
+        return version
+
+
+class Releases:
+    """The releases of one stack."""
+
+    def __init__(self, stack: Stack, *, endpoint_url: str | None = None) -> None:
+        outputs = stack.outputs()
+        self.bucket = outputs["PackageBucketName"]
+        self.key = outputs["PackageKey"]
+        self.bootstrap = outputs["BootstrapFunctionName"]
+        where: dict[str, Any] = {"region_name": stack.region, "endpoint_url": endpoint_url}
+        self._s3: Any = boto3.client("s3", **where)
+        # A deployment may take minutes, and must not be sent twice by the SDK.
+        patient = BotoConfig(read_timeout=900, retries={"total_max_attempts": 1})
+        self._lambda: Any = boto3.client("lambda", config=patient, **where)
+
+    def upload(self, package: Path) -> str:
+        """Upload a deployment package; gives its S3 version. The bucket's event deploys it."""
+        answer = self._s3.put_object(
+            Bucket=self.bucket,
+            Key=self.key,
+            Body=package.read_bytes(),
+            # With it, S3 knows the hash that Lambda computes, and nobody has to download the zip.
+            ChecksumAlgorithm="SHA256",
+        )
+        return str(answer["VersionId"])
+
+    def status(self) -> Release:
+        """Ask the bootstrap what is live."""
+        return self.ask({"action": "status"})
+
+    def ask(self, event: Mapping[str, Any]) -> Release:
+        """Send the bootstrap a manual event; raises `StackError` if it does not answer."""
+        try:
+            answer = self._lambda.invoke(
+                FunctionName=self.bootstrap, Payload=json.dumps(event).encode()
+            )
+            body = json.loads(answer["Payload"].read())
+        except (ClientError, BotoCoreError) as error:
+            raise StackError(
+                f"{self.bootstrap} cannot be invoked: {error}",
+                "Your credentials need lambda:InvokeFunction on it.",
+            ) from error
+        if "FunctionError" in answer:
+            raise StackError(
+                f"{self.bootstrap} failed: {body.get('errorMessage', body)}",
+                "Its log group has the whole story.",
+            )
+        return Release(body)
+
+    def wait_until_live(
+        self, package: str, seconds: float, sleep: Callable[[float], None] = time.sleep
+    ) -> Release:
+        """Wait until a package is live that its upload's event deploys.
+
+        Raises
+        ------
+        StackError
+            If it is not within `seconds`, with what a deployment of it answers.
+        """
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            release = self.status()
+            if release.status == "LIVE" and release.package == package:
+                return release
+            sleep(POLL_SECONDS)
+        # The event's own answer went to a log; deploying again is harmless and says why.
+        release = self.ask({"action": "deploy"})
+        if release.failure is not None or release.package != package:
+            raise StackError(
+                f"package {package} did not go live: {release.failure or release.answer}",
+                "What was live before is live still.",
+            )
+        return release
