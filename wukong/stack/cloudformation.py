@@ -5,6 +5,7 @@ The same calls serve both: the embedded AWS is an endpoint (AWS_ENDPOINT_URL) li
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -158,8 +159,6 @@ class Stack:
                 f"{template}: expected exactly one line {local!r}",
                 "Use the template that comes with this release.",
             )
-        import hashlib
-
         data = bootstrap_zip.read_bytes()
         bucket = self._artifact_bucket()
         key = f"bootstrap-{hashlib.sha256(data).hexdigest()[:20]}.zip"
@@ -211,7 +210,7 @@ class Stack:
 def _kept(
     found: Mapping[str, Any], parameters: Mapping[str, str], body: str
 ) -> list[dict[str, Any]]:
-    """Keep the previous value of each parameter that is not given and that the template still has."""
+    """Keep the value of each parameter that is not given and that the template still has."""
     return [
         {"ParameterKey": one["ParameterKey"], "UsePreviousValue": True}
         for one in found.get("Parameters", [])

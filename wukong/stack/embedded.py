@@ -1,4 +1,4 @@
-"""The embedded AWS: MiniStack, with IAM enforced, and the embedded Valkey, in a folder of their own.
+"""The embedded AWS: MiniStack with IAM enforced, and the embedded Valkey, in their own folder.
 
 It deploys the real template and runs the real zips in processes of their own, with the credentials
 of their roles. It is for trying, developing and proving deployments, not for speed: it starts one
