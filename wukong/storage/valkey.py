@@ -205,12 +205,13 @@ class ValkeyStorage(Storage):
                 self._server.unlink(*(_data_key(run, ref) for ref in refs))
 
     def put_batch(self, run: str, name: str, events: bytes) -> None:
+        key = _prefix(run) + "batch"
         with self._reached():
-            self._server.set(f"{_prefix(run)}batch:{name}", events, ex=self._keep(run))
+            self._server.pipeline().hset(key, name, events).expire(key, self._keep(run)).execute()
 
     def get_batch(self, run: str, name: str) -> bytes | None:
         with self._reached():
-            found = self._server.get(f"{_prefix(run)}batch:{name}")
+            found = self._server.hget(_prefix(run) + "batch", name)
         return bytes(found) if found is not None else None
 
     def drop(self, run: str) -> None:
@@ -223,7 +224,7 @@ class ValkeyStorage(Storage):
                 if version
             ]
             # The state goes first: whoever still works for the run is told to stop.
-            names = [prefix + key for key in _CONTROL]
+            names = [prefix + key for key in (*_CONTROL, "batch")]
             for first in range(0, len(names) + len(data), CHUNK):
                 self._server.unlink(*(names + data)[first : first + CHUNK])
 

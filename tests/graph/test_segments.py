@@ -1,0 +1,82 @@
+"""Chains become segments; the numbers follow Dask's order; nothing is lost."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wukong.graph.segments import collapse, leaves
+
+Graph = dict[str, set[str]]
+
+
+def collapsed(graph: Graph, roots: set[str]) -> dict[tuple[str, ...], tuple[list, list, bool]]:
+    segments = collapse(graph, roots, {key: i for i, key in enumerate(graph)})
+    return {
+        segment.keys: (
+            [segments[i].keys for i in segment.inputs],
+            [segments[c].keys for c in segment.children],
+            segment.root,
+        )
+        for segment in segments
+    }
+
+
+def test_a_chain_is_one_segment() -> None:
+    assert collapsed({"a": set(), "b": {"a"}, "c": {"b"}}, {"c"}) == {
+        ("a", "b", "c"): ([], [], True)
+    }
+
+
+def test_the_example_of_the_docstring() -> None:
+    graph: Graph = {"a": set(), "b": {"a"}, "c": {"b"}, "d": {"c"}, "e": {"b"}, "f": {"d", "e"}}
+    assert collapsed(graph, {"f"}) == {
+        ("a", "b"): ([], [("c", "d"), ("e",)], False),
+        ("c", "d"): ([("a", "b")], [("f",)], False),
+        ("e",): ([("a", "b")], [("f",)], False),
+        ("f",): ([("c", "d"), ("e",)], [], True),
+    }
+
+
+def test_a_root_inside_a_chain_ends_its_segment() -> None:
+    assert collapsed({"a": set(), "b": {"a"}}, {"a", "b"}) == {
+        ("a",): ([], [("b",)], True),
+        ("b",): ([("a",)], [], True),
+    }
+
+
+def test_the_client_counts_as_a_consumer() -> None:
+    segments = collapse({"a": set(), "b": {"a"}}, {"a", "b"}, {"a": 0, "b": 1})
+    assert [segment.references for segment in segments] == [2, 1]
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> tuple[Graph, set[str]]:
+    size = draw(st.integers(1, 15))
+    names = [f"t{i}" for i in range(size)]
+    graph: Graph = {}
+    for i, name in enumerate(names):
+        graph[name] = draw(st.sets(st.sampled_from(names[:i]), max_size=3)) if i else set()
+    used = set().union(*graph.values())
+    roots = {name for name in names if name not in used}
+    return graph, roots | draw(st.sets(st.sampled_from(names), max_size=2))
+
+
+@given(graphs())
+def test_every_task_is_in_one_segment_and_every_edge_is_kept(case: tuple[Graph, set[str]]) -> None:
+    graph, roots = case
+    segments = collapse(graph, roots, {key: i for i, key in enumerate(graph)})
+    home = {key: segment.number for segment in segments for key in segment.keys}
+    assert sorted(home) == sorted(graph)
+    assert sum(len(segment.keys) for segment in segments) == len(graph)
+    for key, inputs in graph.items():
+        for name in inputs:
+            if home[name] == home[key]:
+                keys = segments[home[key]].keys
+                assert keys.index(name) + 1 == keys.index(key)
+            else:
+                assert home[name] in segments[home[key]].inputs
+                assert home[key] in segments[home[name]].children
+                assert name == segments[home[name]].keys[-1]
+    assert {segment.keys[-1] for segment in segments if segment.root} == roots
+    assert leaves(segments) == [s.number for s in segments if not s.inputs]

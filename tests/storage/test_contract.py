@@ -1,0 +1,243 @@
+"""What every storage back-end does: the rules of wukong/storage/interface.py, one test each.
+
+The graph used is a diamond with a tail:
+
+    0 ─┬─ 1 ─┐
+       └─ 2 ─┴─ 3 (root)
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import wait_for
+from wukong.messages import Start
+from wukong.storage import Arrival, Begun, DataRef, Fenced, Lineage, NewRun, RunState, Storage
+
+DIAMOND = {
+    "inputs": [(), (0,), (0,), (1, 2)],
+    "references": [2, 1, 1, 1],
+    "children": {0: ((1, 1), (2, 1)), 1: ((3, 2),), 2: ((3, 2),), 3: ()},
+}
+
+
+def diamond(run: str, **options: float) -> NewRun:
+    return NewRun(
+        run=run,
+        specs=[b"spec0", b"spec1", b"spec2", b"spec3"],
+        inputs=DIAMOND["inputs"],
+        references=DIAMOND["references"],
+        leaves=[0],
+        **options,
+    )
+
+
+def arrival(segment: int, output: bytes = b"", last: bool = False) -> Arrival:
+    return Arrival(
+        segment=segment,
+        output=output or f"out{segment}".encode(),
+        root=segment == 3,
+        inputs=DIAMOND["inputs"][segment],
+        children=DIAMOND["children"][segment],
+        last=last,
+    )
+
+
+def begin(storage: Storage, run: str, segment: int, epoch: int = 1, token: str = "a") -> Begun:
+    (begun,) = storage.begin(run, [Start(segment, epoch)], token)
+    assert begun is not None
+    return begun
+
+
+def test_a_leaf_begins_with_its_specification(storage: Storage, run_id: str) -> None:
+    storage.create(diamond(run_id))
+    begun = begin(storage, run_id, 0)
+    assert begun.lineage == Lineage(0, 1)
+    assert begun.claim.spec == b"spec0"
+    assert begun.claim.inputs == ()
+
+
+def test_a_duplicate_invocation_does_not_begin(storage: Storage, run_id: str) -> None:
+    storage.create(diamond(run_id))
+    begin(storage, run_id, 0, token="first")
+    assert storage.begin(run_id, [Start(0)], "second") == [None]
+
+
+def test_the_same_invocation_may_begin_again_when_its_reply_was_lost(
+    storage: Storage, run_id: str
+) -> None:
+    storage.create(diamond(run_id))
+    assert begin(storage, run_id, 0) == begin(storage, run_id, 0)
+
+
+def test_a_lineage_that_was_never_handed_off_does_not_begin(storage: Storage, run_id: str) -> None:
+    storage.create(diamond(run_id))
+    assert storage.begin(run_id, [Start(1)], "a") == [None]
+
+
+def test_at_a_fan_out_one_child_stays_and_the_others_are_handed_off(
+    storage: Storage, run_id: str
+) -> None:
+    storage.create(diamond(run_id))
+    lineage = begin(storage, run_id, 0).lineage
+    arrived = storage.arrive(run_id, lineage, arrival(0))
+    assert [claim.segment for claim in arrived.here] == [1]
+    assert arrived.here[0].spec == b"spec1"
+    assert arrived.here[0].inputs == (DataRef(0, "0.1"),)
+    assert arrived.handed_off == (Start(2),)
+
+
+def test_above_the_most_lineages_alive_all_children_stay(storage: Storage, run_id: str) -> None:
+    storage.create(diamond(run_id, max_live=1))
+    lineage = begin(storage, run_id, 0).lineage
+    arrived = storage.arrive(run_id, lineage, arrival(0))
+    assert [claim.segment for claim in arrived.here] == [1, 2]
+    assert arrived.handed_off == ()
+
+
+def test_a_repeated_arrival_counts_nothing_and_answers_the_same(
+    storage: Storage, run_id: str
+) -> None:
+    storage.create(diamond(run_id))
+    lineage = begin(storage, run_id, 0).lineage
+    first = storage.arrive(run_id, lineage, arrival(0))
+    assert storage.arrive(run_id, lineage, arrival(0)) == first
+    storage.arrive(run_id, lineage, arrival(1))
+    again = storage.arrive(run_id, lineage, arrival(1))
+    assert again.here == (), "one of two inputs, though it arrived twice"
+
+
+def test_at_a_fan_in_the_last_to_arrive_carries_on(storage: Storage, run_id: str) -> None:
+    storage.create(diamond(run_id))
+    one = begin(storage, run_id, 0).lineage
+    storage.arrive(run_id, one, arrival(0))
+    two = begin(storage, run_id, 2, token="b").lineage
+    assert storage.arrive(run_id, one, arrival(1, last=True)).here == ()
+    arrived = storage.arrive(run_id, two, arrival(2))
+    assert [claim.segment for claim in arrived.here] == [3]
+    assert arrived.here[0].inputs == (DataRef(1, "0.1"), DataRef(2, "2.1"))
+
+
+def test_data_is_deletable_when_its_last_consumer_has_arrived(
+    storage: Storage, run_id: str
+) -> None:
+    storage.create(diamond(run_id))
+    one = begin(storage, run_id, 0).lineage
+    storage.arrive(run_id, one, arrival(0))
+    two = begin(storage, run_id, 2, token="b").lineage
+    assert storage.arrive(run_id, one, arrival(1)).deletable == ()
+    arrived = storage.arrive(run_id, two, arrival(2))
+    assert arrived.deletable == (DataRef(0, "0.1"),)
+    assert storage.arrive(run_id, two, arrival(2)).deletable == arrived.deletable
+
+
+def test_outputs_can_be_read_and_deleted(storage: Storage, run_id: str) -> None:
+    storage.create(diamond(run_id))
+    lineage = begin(storage, run_id, 0).lineage
+    storage.arrive(run_id, lineage, arrival(0, b"value"))
+    assert storage.versions(run_id, [0, 3]) == [DataRef(0, "0.1"), None]
+    ref = DataRef(0, "0.1")
+    assert storage.read(run_id, [ref, DataRef(3, "9.9")]) == [b"value", None]
+    storage.delete(run_id, [ref])
+    assert storage.read(run_id, [ref]) == [None]
+
+
+def test_the_client_is_told_of_roots_without_consuming_the_news(
+    storage: Storage, run_id: str
+) -> None:
+    storage.create(diamond(run_id))
+    one = begin(storage, run_id, 0).lineage
+    storage.arrive(run_id, one, arrival(0))
+    storage.arrive(run_id, one, arrival(1))
+    two = begin(storage, run_id, 2, token="b").lineage
+    storage.arrive(run_id, two, arrival(2))
+    storage.arrive(run_id, two, arrival(3, last=True))
+    for _ in range(2):
+        news = storage.news(run_id, "", 5.0)
+        assert news.roots == (3,)
+    assert storage.news(run_id, news.bookmark, 0.01).roots == ()
+
+
+def test_an_expired_lease_is_reaped_into_the_next_epoch_which_owns_the_same(
+    storage: Storage, run_id: str
+) -> None:
+    storage.create(diamond(run_id, lease_seconds=0.05))
+    dead = begin(storage, run_id, 0).lineage
+    storage.arrive(run_id, dead, arrival(0))
+    reaped: list[Start] = []
+    wait_for(lambda: bool(reaped.extend(storage.reap(run_id)) or reaped), "the lease to expire")
+    assert Start(0, 2) in reaped
+    alive = begin(storage, run_id, 0, epoch=2, token="new").lineage
+    assert alive == Lineage(0, 2)
+    assert [claim.segment for claim in storage.owned(run_id, alive)] == [1]
+
+
+def test_a_zombie_is_fenced_and_its_data_is_never_official(storage: Storage, run_id: str) -> None:
+    storage.create(diamond(run_id, lease_seconds=0.05))
+    zombie = begin(storage, run_id, 0).lineage
+    wait_for(lambda: bool(storage.reap(run_id)), "the lease to expire")
+    alive = begin(storage, run_id, 0, epoch=2, token="new").lineage
+    with pytest.raises(Fenced):
+        storage.arrive(run_id, zombie, arrival(0, b"from the zombie"))
+    storage.arrive(run_id, alive, arrival(0, b"official"))
+    (ref,) = storage.versions(run_id, [0])
+    assert ref is not None
+    assert storage.read(run_id, [ref]) == [b"official"]
+
+
+def test_a_beat_keeps_the_lease_and_tells_who_was_fenced(storage: Storage, run_id: str) -> None:
+    storage.create(diamond(run_id))
+    lineage = begin(storage, run_id, 0).lineage
+    assert storage.beat(run_id, [lineage, Lineage(0, 7)]) == [0]
+    assert storage.reap(run_id) == []
+
+
+def test_a_finished_lineage_is_neither_alive_nor_begun_again(storage: Storage, run_id: str) -> None:
+    storage.create(diamond(run_id))
+    lineage = begin(storage, run_id, 0).lineage
+    storage.arrive(run_id, lineage, arrival(0))
+    storage.arrive(run_id, lineage, arrival(1, last=True))
+    assert storage.status(run_id).live == 1, "segment 2 is handed off"
+    assert storage.begin(run_id, [Start(0)], "late") == [None]
+    storage.finish(run_id, lineage)
+
+
+def test_the_first_failure_wins_and_stops_everybody(storage: Storage, run_id: str) -> None:
+    storage.create(diamond(run_id))
+    lineage = begin(storage, run_id, 0).lineage
+    assert storage.stop(run_id, RunState.FAILED, b"first")
+    assert not storage.stop(run_id, RunState.FAILED, b"second")
+    assert not storage.stop(run_id, RunState.CANCELLED)
+    assert storage.failure(run_id) == b"first"
+    assert storage.news(run_id, "", 5.0).ended is RunState.FAILED
+    with pytest.raises(Fenced):
+        storage.arrive(run_id, lineage, arrival(0))
+    assert storage.begin(run_id, [Start(0)], "a") == [None]
+    assert storage.beat(run_id, [lineage]) == [0]
+    assert storage.reap(run_id) == []
+
+
+def test_batches_for_the_invoker_are_kept(storage: Storage, run_id: str) -> None:
+    storage.create(diamond(run_id))
+    storage.put_batch(run_id, "b", b"events")
+    assert storage.get_batch(run_id, "b") == b"events"
+    assert storage.get_batch(run_id, "none") is None
+
+
+def test_nothing_of_a_dropped_run_is_left(storage: Storage, run_id: str) -> None:
+    storage.create(diamond(run_id))
+    lineage = begin(storage, run_id, 0).lineage
+    storage.arrive(run_id, lineage, arrival(0))
+    storage.drop(run_id)
+    assert storage.status(run_id).state is None
+    assert storage.read(run_id, [DataRef(0, "0.1")]) == [None]
+    assert storage.begin(run_id, [Start(0)], "a") == [None]
+
+
+def test_runs_do_not_see_one_another(storage: Storage, run_id: str) -> None:
+    storage.create(diamond(run_id))
+    storage.create(diamond(run_id + "other"))
+    lineage = begin(storage, run_id, 0).lineage
+    storage.arrive(run_id, lineage, arrival(0))
+    assert storage.status(run_id).done == 1
+    assert storage.status(run_id + "other").done == 0

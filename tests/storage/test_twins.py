@@ -1,0 +1,133 @@
+"""The Lua file and its Python twin answer alike, whatever is asked of them, repeats included."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wukong.messages import Start
+from wukong.storage import Arrival, Begun, Fenced, Lineage, NewRun, RunState, Storage
+from wukong.storage.memory import MemoryStorage
+from wukong.storage.valkey import ValkeyStorage
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> list[tuple[int, ...]]:
+    """Give the inputs of each of a few segments, all from earlier ones."""
+    size = draw(st.integers(2, 9))
+    return [
+        tuple(sorted(draw(st.sets(st.integers(0, i - 1), max_size=3)))) if i else ()
+        for i in range(size)
+    ]
+
+
+class World:
+    """One back-end and what its callers know: lineages that began, segments they were given."""
+
+    def __init__(self, storage: Storage, inputs: list[tuple[int, ...]], max_live: int) -> None:
+        self.storage = storage
+        self.run = uuid.uuid4().hex
+        self.inputs = inputs
+        self.children = [
+            tuple((c, len(inputs[c])) for c in range(len(inputs)) if d in inputs[c])
+            for d in range(len(inputs))
+        ]
+        leaves = [i for i, needs in enumerate(inputs) if not needs]
+        self.starts = [Start(leaf) for leaf in leaves]
+        self.lineages: list[Lineage] = []
+        self.todo: list[tuple[Lineage, int]] = []
+        storage.create(
+            NewRun(
+                self.run,
+                specs=[f"spec{i}".encode() for i in range(len(inputs))],
+                inputs=inputs,
+                references=[len(c) + (not c) for c in self.children],
+                leaves=leaves,
+                max_live=max_live,
+            )
+        )
+
+    def begin(self, pick: int, token: int) -> Any:
+        start = self.starts[pick % len(self.starts)]
+        (begun,) = self.storage.begin(self.run, [start], f"t{token}")
+        if isinstance(begun, Begun):
+            if begun.lineage not in self.lineages:
+                self.lineages.append(begun.lineage)
+                self.todo.append((begun.lineage, begun.claim.segment))
+            return begun
+        return None
+
+    def arrive(self, pick: int, last: bool) -> Any:
+        if not self.todo:
+            return None
+        lineage, segment = self.todo[pick % len(self.todo)]
+        arrival = Arrival(
+            segment, b"v", not self.children[segment], self.inputs[segment],
+            self.children[segment], last,
+        )  # fmt: skip
+        try:
+            arrived = self.storage.arrive(self.run, lineage, arrival)
+        except Fenced:
+            return "fenced"
+        given = [(lineage, claim.segment) for claim in arrived.here]
+        self.todo += [one for one in given if one not in self.todo]
+        self.starts += [start for start in arrived.handed_off if start not in self.starts]
+        return arrived
+
+    def act(self, action: str, pick: int, flag: int) -> Any:
+        match action:
+            case "begin":
+                return self.begin(pick, flag)
+            case "arrive":
+                return self.arrive(pick, last=flag == 0)
+            case "owned" if self.lineages:
+                try:
+                    return self.storage.owned(self.run, self.lineages[pick % len(self.lineages)])
+                except Fenced:
+                    return "fenced"
+            case "beat":
+                return self.storage.beat(self.run, self.lineages)
+            case "finish" if self.lineages:
+                self.storage.finish(self.run, self.lineages[pick % len(self.lineages)])
+            case "stop" if pick == 0:
+                return self.storage.stop(self.run, RunState.FAILED, b"why")
+        return None
+
+    def view(self) -> Any:
+        every = range(len(self.inputs))
+        news = self.storage.news(self.run, "", 0.001)
+        return (
+            self.storage.status(self.run),
+            self.storage.versions(self.run, every),
+            news.roots,
+            news.ended,
+            self.storage.failure(self.run),
+        )
+
+
+ACTIONS = st.tuples(
+    st.sampled_from(["begin", "begin", "arrive", "arrive", "arrive", "owned", "beat", "finish"])
+    | st.just("stop"),
+    st.integers(0, 7),
+    st.integers(0, 2),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(graphs(), st.sampled_from([0, 0, 1, 2]), st.lists(ACTIONS, max_size=40))
+def test_the_lua_file_and_its_twin_answer_alike(
+    valkey_url: str, inputs: list[tuple[int, ...]], max_live: int, actions: list[Any]
+) -> None:
+    valkey = ValkeyStorage(valkey_url)
+    worlds = [World(one, inputs, max_live) for one in (valkey, MemoryStorage())]
+    try:
+        for action in actions:
+            answers = [world.act(*action) for world in worlds]
+            assert answers[0] == answers[1], action
+            assert worlds[0].view() == worlds[1].view(), action
+    finally:
+        valkey.drop(worlds[0].run)
+        valkey.close()
