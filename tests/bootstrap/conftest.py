@@ -1,0 +1,270 @@
+"""An embedded AWS for the session, the real template in it, and packages to drop into its bucket."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import boto3
+import pytest
+
+T = TypeVar("T")
+ROOT = Path(__file__).parents[2]
+REGION = "us-east-1"
+ACCOUNT = "000000000000"
+
+
+def until(condition: Callable[[], T | None], what: str, seconds: float = 60.0) -> T:
+    """Wait until a condition gives something true, and give that."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"waited {seconds:g} seconds in vain for {what}")
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A running MiniStack, which checks IAM policies as AWS does."""
+
+    url: str
+    log: Path
+
+    def client(self, service: str) -> Any:
+        """Give a client with root's credentials."""
+        return boto3.client(
+            service,
+            endpoint_url=self.url,
+            region_name=REGION,
+            aws_access_key_id=ACCOUNT,
+            aws_secret_access_key="test",
+        )
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/_ministack/health", timeout=1) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
+    scratch = tmp_path_factory.mktemp("aws")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": "127.0.0.1",
+        "AUTH": "true",
+        "LAMBDA_EXECUTOR": "local",
+        "AWS_DEFAULT_REGION": REGION,
+        "TMPDIR": str(scratch),
+        "S3_DATA_DIR": str(scratch / "s3"),
+    }
+    url = f"http://127.0.0.1:{port}"
+    log = scratch / "log"
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "ministack"],
+            env=environment,
+            cwd=scratch,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        until(lambda: _answers(url), "the embedded AWS")
+        yield Embedded(url, log)
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def handler(component: str, marker: str = "1") -> str:
+    """Give the source of a handler that answers a ping, and is different for each marker."""
+    return (
+        "def lambda_handler(event, context):\n"
+        f"    return dict(wukong='pong', component={component!r}, marker={marker!r})\n"
+    )
+
+
+def zipped(files: Mapping[str, str | bytes]) -> bytes:
+    """Zip files; the same files always give the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def package(marker: str = "1", **replaced: str | None) -> bytes:
+    """Give a deployment package; `executor=None` leaves its handler out."""
+    sources = {"executor": handler("executor", marker), "invoker": handler("invoker", marker)}
+    chosen = {**sources, **replaced}
+    return zipped({f"{name}/function.py": text for name, text in chosen.items() if text})
+
+
+def bootstrap_zip() -> bytes:
+    """Zip the bootstrap; its distributions are those of the interpreter that runs it."""
+    folder = ROOT / "bootstrap"
+    return zipped({f"bootstrap/{path.name}": path.read_bytes() for path in folder.glob("*.py")})
+
+
+@dataclass
+class Stack:
+    """The real template, deployed."""
+
+    aws: Embedded
+    name: str
+    prefix: str
+    parameters: dict[str, str]
+    outputs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def functions(self) -> tuple[str, str]:
+        """The names of both functions."""
+        return f"{self.prefix}Executor", f"{self.prefix}Invoker"
+
+    @property
+    def bucket(self) -> str:
+        """The package's bucket."""
+        return f"{self.prefix.lower()}-packages-{ACCOUNT}-{REGION}"
+
+    def create(self) -> Stack:
+        """Create the stack, and wait."""
+        self._send("create_stack")
+        return self
+
+    def update(self, **parameters: str) -> Stack:
+        """Update the stack with other parameters, and wait."""
+        self.parameters.update(parameters)
+        self._send("update_stack")
+        return self
+
+    def delete(self) -> None:
+        """Delete the stack, and wait."""
+        client = self.aws.client("cloudformation")
+        stack_id = client.describe_stacks(StackName=self.name)["Stacks"][0]["StackId"]
+        client.delete_stack(StackName=self.name)
+        status = until(lambda: self._settled(stack_id), f"{self.name} to be deleted", 120)
+        assert status == "DELETE_COMPLETE", self.story()
+
+    def _send(self, operation: str) -> None:
+        client = self.aws.client("cloudformation")
+        getattr(client, operation)(
+            StackName=self.name,
+            TemplateBody=_template(self.aws),
+            Parameters=[
+                {"ParameterKey": key, "ParameterValue": value}
+                for key, value in self.parameters.items()
+            ],
+            Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+        )
+        status = until(lambda: self._settled(self.name), f"{self.name} to settle", 120)
+        assert status in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}, self.story()
+        found = client.describe_stacks(StackName=self.name)["Stacks"][0]
+        self.outputs = {o["OutputKey"]: o["OutputValue"] for o in found.get("Outputs", [])}
+
+    def _settled(self, name: str) -> str | None:
+        found = self.aws.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+        status = str(found["StackStatus"])
+        return None if status.endswith("IN_PROGRESS") else status
+
+    def story(self) -> str:
+        """Tell what happened, for a failing test."""
+        client = self.aws.client("cloudformation")
+        events = client.describe_stack_events(StackName=self.name)["StackEvents"]
+        lines = [
+            f"{e['LogicalResourceId']} {e['ResourceStatus']} {e.get('ResourceStatusReason', '')}"
+            for e in events
+        ]
+        return "\n".join([*lines, self.aws.log.read_text()[-6000:]])
+
+    def upload(self, body: bytes, **more: str) -> str:
+        """Upload a package, and give its S3 version."""
+        answer = self.aws.client("s3").put_object(
+            Bucket=self.bucket, Key="deployment.zip", Body=body, **more
+        )
+        return str(answer["VersionId"])
+
+    def send(self, event: object) -> dict[str, Any]:
+        """Invoke the bootstrap function by hand, and give its answer."""
+        answer = self.aws.client("lambda").invoke(
+            FunctionName=f"{self.prefix}Bootstrap", Payload=json.dumps(event).encode()
+        )
+        body = json.loads(answer["Payload"].read())
+        assert "FunctionError" not in answer, body
+        return dict(body)
+
+    def live(self) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+        """Give both aliases, without what the SDK adds."""
+        executor, invoker = (self._alias(name) for name in self.functions)
+        return executor, invoker
+
+    def _alias(self, name: str) -> dict[str, Any] | None:
+        client = self.aws.client("lambda")
+        try:
+            alias = client.get_alias(FunctionName=name, Name="live")
+        except client.exceptions.ResourceNotFoundException:
+            return None
+        return {key: value for key, value in alias.items() if key != "ResponseMetadata"}
+
+    def until_live(self, package_id: str) -> None:
+        """Wait until both aliases carry the record of a package."""
+
+        def is_live() -> bool:
+            return all(
+                alias is not None and f"pkg={package_id} " in alias["Description"]
+                for alias in self.live()
+            )
+
+        until(is_live, f"package {package_id} to be live; {self.aws.log.read_text()[-3000:]}")
+
+    def marker(self, position: int = 0) -> str:
+        """Ask the live function which package it is from."""
+        answer = self.aws.client("lambda").invoke(
+            FunctionName=self.functions[position], Qualifier="live", Payload=b'{"wukong":"ping"}'
+        )
+        return str(json.loads(answer["Payload"].read())["marker"])
+
+
+def _template(aws: Embedded) -> str:
+    """Give the real template with the bootstrap's zip uploaded, as a deployment does."""
+    client = aws.client("s3")
+    client.create_bucket(Bucket="sources")
+    client.put_object(Bucket="sources", Key="bootstrap.zip", Body=bootstrap_zip())
+    text = (ROOT / "template-bootstrap.yaml").read_text()
+    local = "CodeUri: dist/bootstrap.zip"
+    assert local in text
+    return text.replace(local, "CodeUri: {Bucket: sources, Key: bootstrap.zip}")
+
+
+@pytest.fixture(scope="session")
+def new_stack(embedded: Embedded) -> Callable[[str], Stack]:
+    """Give stacks of their own names, not yet created."""
+
+    def make(prefix: str) -> Stack:
+        parameters = {
+            "FunctionPrefix": prefix,
+            "BucketPrefix": f"{prefix.lower()}-packages",
+            "Runtime": f"python3.{sys.version_info.minor}",
+        }
+        return Stack(embedded, f"stack-{prefix.lower()}", prefix, parameters)
+
+    return make

@@ -1,0 +1,187 @@
+"""`wukong.Client` with real collections, on threads and on worker processes of this machine."""
+
+from __future__ import annotations
+
+import operator
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+
+import wukong
+from tests.conftest import wait_for
+from wukong.config import ConfigError
+from wukong.runs import RunCancelledError, RunError, TaskError
+from wukong.storage import StorageError
+
+
+@pytest.fixture(scope="module", params=["threads", "local"])
+def client(request: pytest.FixtureRequest) -> Iterator[wukong.Client]:
+    with wukong.Client(wukong.Config(), platform=request.param, workers=2) as client:
+        yield client
+
+
+def tree(size: int) -> Any:
+    add = dask.delayed(operator.add)
+    level = list(range(size))
+    while len(level) > 1:
+        level = list(map(add, level[::2], level[1::2]))
+    return level[0]
+
+
+@dask.delayed(pure=True)
+def shout(text: str) -> str:
+    return text.upper()
+
+
+@dask.delayed(pure=True)
+def fail(text: str) -> str:
+    raise KeyError(text)
+
+
+def test_a_tree_reduction_is_right(client: wukong.Client) -> None:
+    assert tree(64).compute() == sum(range(64))
+
+
+def test_a_tall_and_skinny_svd_is_right(client: wukong.Client) -> None:
+    x = da.random.default_rng(1).random((2000, 20), chunks=(200, 20))
+    assert np.allclose(da.linalg.svd(x)[1].compute(), np.linalg.svd(x.compute(), False)[1])
+
+
+def test_few_executors_at_once_give_the_same(client: wukong.Client) -> None:
+    x = da.random.default_rng(1).random((200, 200), chunks=(50, 50))
+    wanted = (x @ x.T).compute(scheduler="sync")
+    assert np.allclose((x @ x.T).compute(max_executors=1), wanted)
+    assert np.allclose((x @ x.T).compute(max_executors=3), wanted)
+
+
+def test_a_client_can_be_named_as_the_scheduler(client: wukong.Client) -> None:
+    assert shout("a").compute(scheduler=client) == "A"
+
+
+def test_values_that_are_none_or_empty_are_values(client: wukong.Client) -> None:
+    assert dask.delayed(lambda: None)().compute() is None
+    assert dask.compute(dask.delayed(list)([]), shout("")) == ([], "")
+    assert dask.compute() == ()
+
+
+def test_persist_gives_a_collection_that_computes_again(client: wukong.Client) -> None:
+    x = da.ones((10, 10), chunks=5).persist()
+    assert float(x.sum().compute()) == 100.0
+
+
+def test_a_failing_task_raises_here_with_its_key_and_the_remote_traceback(
+    client: wukong.Client,
+) -> None:
+    with pytest.raises(KeyError, match="gone") as caught:
+        shout(fail("gone")).compute()
+    (note,) = caught.value.__notes__
+    assert "task 'fail-" in note
+    assert "raise KeyError(text)" in str(caught.value.__cause__)
+    assert shout("still works").compute() == "STILL WORKS"
+
+
+class UnpicklableError(Exception):
+    def __init__(self) -> None:
+        super().__init__("has a lock")
+        import threading
+
+        self.lock = threading.Lock()
+
+
+def test_an_exception_that_cannot_travel_comes_as_text(client: wukong.Client) -> None:
+    def fails() -> None:
+        raise UnpicklableError
+
+    with pytest.raises(TaskError, match="has a lock") as caught:
+        dask.delayed(fails)().compute()
+    assert "raise UnpicklableError" in str(caught.value)
+
+
+def test_a_value_that_cannot_be_pickled_names_its_task(client: wukong.Client) -> None:
+    generator = dask.delayed(lambda: (i for i in "abc"), name="generator")
+    with pytest.raises(TypeError, match="cannot pickle") as caught:
+        generator().compute()
+    assert any("task" in note for note in caught.value.__notes__)
+
+
+def test_a_task_that_cannot_be_pickled_starts_nothing(client: wukong.Client) -> None:
+    generator = (i for i in "abc")
+    with pytest.raises(RunError, match="task '<genexpr>-.*cannot be pickled"):
+        dask.delayed(list)(dask.delayed(generator, traverse=False)).compute()
+
+
+def test_a_run_that_misses_its_deadline_is_cancelled(client: wukong.Client) -> None:
+    import threading
+
+    wait = dask.delayed(lambda: threading.Event().wait(3.0))
+    with pytest.raises(RunCancelledError, match="deadline of 0.1 s"):
+        wait().compute(deadline=0.1)
+
+
+def test_a_nested_computation_runs_inside_its_task(client: wukong.Client) -> None:
+    nested = dask.delayed(lambda: float(da.ones(10, chunks=5).sum().compute()))
+    assert nested().compute() == 10.0
+
+
+def test_an_unknown_option_is_refused_by_name(client: wukong.Client) -> None:
+    with pytest.raises(ConfigError, match="option num_workers"):
+        shout("a").compute(num_workers=3)
+
+
+def test_nothing_of_a_run_is_left_in_the_store(client: wukong.Client) -> None:
+    from valkey import Valkey
+
+    if client.config.platform != "local":
+        pytest.skip("the store of threads is this process's memory")
+    shout("a").compute()
+    server = Valkey.from_url(client._storage._url)
+    left = [key for key in server.scan_iter("w:*") if not key.endswith(b":events")]
+    wait_for(lambda: not [k for k in left if server.exists(k)], "the keys of the run to go")
+
+
+def test_a_worker_that_dies_is_replaced_and_its_work_is_done_again(tmp_path: Any) -> None:
+    flag = tmp_path / "died"
+
+    def dies_once() -> str:
+        if not flag.exists():
+            flag.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return "done"
+
+    with wukong.Client(wukong.Config(), platform="local", workers=1, lease_seconds=1.0):
+        assert dask.delayed(dies_once)().compute() == "done"
+
+
+def test_an_executor_that_dies_again_and_again_ends_the_run_with_its_task() -> None:
+    def dies() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    options = {"lease_seconds": 0.5, "max_attempts": 2}
+    with wukong.Client(wukong.Config(), platform="local", workers=1, **options):
+        with pytest.raises(RunError, match="begins with dies-.* was lost 2 times"):
+            dask.delayed(dies)().compute()
+
+
+def test_an_unreachable_store_is_a_clear_error() -> None:
+    config = wukong.Config().changed("store", url="valkey://127.0.0.1:1")
+    with wukong.Client(config, platform="threads"):
+        with pytest.raises(StorageError, match="127.0.0.1:1 cannot be reached"):
+            shout("a").compute()
+
+
+def test_leaving_the_client_gives_dask_its_scheduler_back() -> None:
+    before = dask.config.get("scheduler", None)
+    with wukong.Client(wukong.Config(), platform="threads") as client:
+        assert dask.config.get("scheduler") is client
+    assert dask.config.get("scheduler", None) == before
+
+
+def test_a_client_says_where_it_runs() -> None:
+    assert repr(wukong.Client(wukong.Config())) == "<wukong.Client on local>"
+    assert "stack app" in repr(wukong.Client(wukong.Config(), stack="app"))

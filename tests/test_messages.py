@@ -1,0 +1,64 @@
+"""The payloads: what is written is read again, and what is wrong is named."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from wukong.messages import (
+    ExecutorEvent,
+    InvokerEvent,
+    InvokerReport,
+    MessageError,
+    Refusal,
+    Start,
+    Targets,
+)
+
+EVENT = ExecutorEvent("run", (Start(3), Start(4, 2)), Targets("E:1", "I:2"), hop=5)
+
+
+def test_messages_survive_the_wire() -> None:
+    assert ExecutorEvent.from_event(json.loads(EVENT.to_bytes())) == EVENT
+    for message in (InvokerEvent("run", (EVENT,)), InvokerEvent("run", batch="b")):
+        assert InvokerEvent.from_event(json.loads(message.to_bytes())) == message
+    report = InvokerReport(2, (Refusal(1, "throttled"),))
+    assert InvokerReport.from_event(json.loads(json.dumps(report.to_event()))) == report
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"protocol": 2}, "field 'protocol'"),
+        ({"wukong": "invoke"}, "field 'wukong'"),
+        ({"run": 7}, "field 'run'"),
+        ({"starts": []}, "field 'starts'"),
+        ({"starts": [[0]]}, "field 'starts'"),
+        ({"starts": [[-1, 1]]}, "field 'starts'"),
+        ({"hop": True}, "field 'hop'"),
+        ({"executor": None}, "field 'executor'"),
+    ],
+)
+def test_a_wrong_field_of_an_executor_event_is_named(change: dict[str, Any], named: str) -> None:
+    with pytest.raises(MessageError, match=named):
+        ExecutorEvent.from_event({**EVENT.to_event(), **change})
+
+
+def test_a_wrong_event_of_a_batch_is_named_by_its_place() -> None:
+    message = InvokerEvent("run", (EVENT,)).to_event()
+    message["events"].append({"wukong": "execute"})
+    with pytest.raises(MessageError, match=r"events\[1\]"):
+        InvokerEvent.from_event(message)
+
+
+def test_a_batch_is_inline_or_stored_and_not_both() -> None:
+    message = {**InvokerEvent("run", (EVENT,)).to_event(), "batch": "b"}
+    with pytest.raises(MessageError, match="exactly one"):
+        InvokerEvent.from_event(message)
+
+
+def test_what_is_no_object_is_no_message() -> None:
+    with pytest.raises(MessageError, match="expected a JSON object"):
+        ExecutorEvent.from_event([1])
