@@ -52,7 +52,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[  # noqa: ARG001 - the callback acts on it
+    version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
@@ -111,7 +111,9 @@ def status(stack: StackOption = None) -> None:
     act(stack)
 
 
-@app.command("run", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})
+@app.command(
+    "run", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True}
+)
 def run_script(
     script: Annotated[Path, typer.Argument(help="A Dask script, unchanged.")],
     arguments: Annotated[list[str] | None, typer.Argument(help="Its arguments.")] = None,
@@ -127,8 +129,6 @@ def run_script(
     from wukong.cli.run import run_script as act
 
     act(script, arguments or [], on_this_machine, config)
-
-
 
 
 @local.command()

@@ -1,0 +1,7 @@
+"""Packages for Lambda: deployment.zip (Executor and Invoker) and bootstrap.zip.
+
+target    which Python, processor and system a zip is for
+vendor    third-party distributions for a target, as a tree of files
+archive   a tree of files to a zip whose bytes depend on nothing else
+build     what goes into each zip
+"""

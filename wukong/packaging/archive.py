@@ -1,0 +1,82 @@
+"""A set of files to a zip whose bytes depend on nothing else: not on clock, order or permissions.
+
+Lambda takes a package for changed when the hash of its bytes is another, so rebuilding the same
+code must give the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The earliest time that the format knows."""
+
+_MODE = 0o100644 << 16
+_UNIX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A zip that was written.
+
+    Attributes
+    ----------
+    path
+        Where it is.
+    size, unzipped_size
+        In bytes.
+    sha256
+        Of its bytes, in hexadecimal.
+    parts
+        Unzipped bytes by top-level name, largest first.
+    """
+
+    path: Path
+    size: int
+    unzipped_size: int
+    sha256: str
+    parts: tuple[tuple[str, int], ...]
+
+
+def write(files: Mapping[str, Path], out: Path) -> Archive:
+    """Write files, by their names in the zip, and describe the result.
+
+    The zip appears at `out` complete or not at all.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=out.parent, suffix=".part")
+    parts: dict[str, int] = {}
+    try:
+        with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w") as archive:
+            for inside in sorted(files):
+                data = files[inside].read_bytes()
+                archive.writestr(_entry(inside), data, compresslevel=9)
+                top = inside.partition("/")[0]
+                parts[top] = parts.get(top, 0) + len(data)
+        Path(name).replace(out)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    out.chmod(0o644)
+    data = out.read_bytes()
+    return Archive(
+        path=out,
+        size=len(data),
+        unzipped_size=sum(parts.values()),
+        sha256=hashlib.sha256(data).hexdigest(),
+        parts=tuple(sorted(parts.items(), key=lambda part: (-part[1], part[0]))),
+    )
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, _EPOCH)
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.create_system = _UNIX
+    entry.external_attr = _MODE
+    return entry
