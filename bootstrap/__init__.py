@@ -1,4 +1,7 @@
-"""The bootstrap function: deploys the Executor and the Invoker from a deployment package.
+"""Deploys the Executor and the Invoker: turns a deployment package in S3 into a release.
 
-It imports nothing of the other packages, so that `bootstrap.zip` can be installed on its own.
+    event ─> events ─> Request ─> package ─> plan ─> deploy ─> release ─> answer
+            (any trigger)        (S3 facts) (pure)  (through lambda_api, the one gateway)
+
+`function` is the Lambda handler and the only room that knows all the others.
 """

@@ -26,14 +26,17 @@ REGION = "us-east-1"
 ACCOUNT = "000000000000"
 
 
-def until(condition: Callable[[], T | None], what: str, seconds: float = 60.0) -> T:
+def until(
+    condition: Callable[[], T | None], what: str | Callable[[], str], seconds: float = 60.0
+) -> T:
     """Wait until a condition gives something true, and give that."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := condition():
             return found
-        time.sleep(0.05)
-    raise AssertionError(f"waited {seconds:g} seconds in vain for {what}")
+        time.sleep(0.1)
+    story = what if isinstance(what, str) else what()
+    raise AssertionError(f"waited {seconds:g} seconds in vain for {story}")
 
 
 @dataclass(frozen=True)
@@ -234,7 +237,10 @@ class Stack:
                 for alias in self.live()
             )
 
-        until(is_live, f"package {package_id} to be live; {self.aws.log.read_text()[-3000:]}")
+        until(
+            is_live,
+            lambda: f"package {package_id}: {self.live()} {self.aws.log.read_text()[-4000:]}",
+        )
 
     def marker(self, position: int = 0) -> str:
         """Ask the live function which package it is from."""
@@ -263,6 +269,7 @@ def new_stack(embedded: Embedded) -> Callable[[str], Stack]:
         parameters = {
             "FunctionPrefix": prefix,
             "BucketPrefix": f"{prefix.lower()}-packages",
+            "Embedded": "true",
             "Runtime": f"python3.{sys.version_info.minor}",
         }
         return Stack(embedded, f"stack-{prefix.lower()}", prefix, parameters)

@@ -1,0 +1,307 @@
+"""What a deployment will do: a pure function of what is wanted and what was found.
+
+    (wanted, package, found) -> FunctionPlan;  two of them -> Plan
+
+Only `live` counts: a function whose live version already is what is wanted needs nothing, whatever
+`$LATEST` is. So running a deployment again changes nothing, and running one again that stopped
+half-way does the rest. A plan is a value that prints as a readable diff.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from bootstrap.answer import Status
+from bootstrap.configuration import Change, Configuration
+from bootstrap.errors import EventError, NotOursError
+from bootstrap.package import Package
+from bootstrap.spec import DeploymentSpec, FunctionSpec, Unset
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """A version of a function, or `$LATEST`, as Lambda describes it.
+
+    Attributes
+    ----------
+    broken
+        Lambda's reason if its last write could not be finished; empty if all is well.
+    """
+
+    version: str
+    arn: str
+    configuration: Configuration
+    code_sha256: str
+    revision_id: str
+    broken: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """Where `live` points."""
+
+    version: str
+    revision_id: str
+    description: str = ""
+    weighted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Everything about one existing function that a plan looks at.
+
+    Attributes
+    ----------
+    owner
+        The tag `wukong:owner`; None without one.
+    live
+        The version that the alias points at; None without an alias.
+    asynchronous_retries
+        How often Lambda repeats failed asynchronous invocations of `live`; None if not configured.
+    """
+
+    latest: Deployed
+    owner: str | None
+    reserved_concurrency: int | None
+    recursive_loop: str
+    alias: Alias | None = None
+    live: Deployed | None = None
+    asynchronous_retries: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOver:
+    """Tag the function as ours; first, so that a crash leaves it ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Create the function."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateConfiguration:
+    """Update these fields of `$LATEST`."""
+
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateCode:
+    """Update the code, and the architecture, of `$LATEST`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetRecursion:
+    """Set Lambda's guard against recursive invocations."""
+
+    loop: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetConcurrency:
+    """Reserve concurrency, or with None give it back."""
+
+    reserved: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetRetries:
+    """Set how often Lambda repeats failed asynchronous invocations of `live`."""
+
+    maximum: int
+
+
+Preparation = TakeOver | Create | UpdateConfiguration | UpdateCode
+Setting = SetRecursion | SetConcurrency | SetRetries
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionPlan:
+    """What will be done to one function, in this order.
+
+    Attributes
+    ----------
+    preparations
+        Writes to `$LATEST`, each settled before the next; nothing live is touched.
+    release
+        Whether to publish, smoke-test and switch.
+    settings
+        Writes to the function as a whole.
+    """
+
+    spec: FunctionSpec
+    found: Found | None
+    wanted: Configuration
+    changes: tuple[Change, ...]
+    preparations: tuple[Preparation, ...]
+    release: bool
+    settings: tuple[Setting, ...]
+
+    @property
+    def status(self) -> Status:
+        """What this makes of the live version."""
+        if not (self.preparations or self.release or self.settings):
+            return Status.UNCHANGED
+        if self.found is None or self.found.live is None:
+            return Status.CREATED
+        if any(change.field == "code" for change in self.changes):
+            return Status.CODE_CHANGED
+        return Status.CONFIGURATION_CHANGED
+
+    def __str__(self) -> str:
+        lines = [f"{self.spec.function_name}: {self.status}"]
+        return "\n".join(lines + [f"  {change}" for change in self.changes])
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be done to the pair, with which package, in whose name."""
+
+    functions: tuple[FunctionPlan, FunctionPlan]
+    package: Package
+    owner: str
+
+    @property
+    def status(self) -> Status:
+        """The stronger of the two outcomes."""
+        order = (Status.CREATED, Status.CODE_CHANGED, Status.CONFIGURATION_CHANGED)
+        outcomes = {function.status for function in self.functions}
+        return next((status for status in order if status in outcomes), Status.UNCHANGED)
+
+    def __str__(self) -> str:
+        return "\n".join(str(function) for function in self.functions)
+
+
+def plan_deployment(
+    spec: DeploymentSpec, package: Package, found: tuple[Found | None, Found | None]
+) -> Plan:
+    """Plan the deployment of a package to both functions.
+
+    Raises
+    ------
+    NotOursError
+        If a function exists that belongs to somebody else, and `adopt` was not asked for.
+    EventError
+        If a function is to be created and nobody says which role it has.
+    """
+    for function, exists in zip(spec.functions, found, strict=True):
+        _check_owner(spec, function, exists)
+    executor, invoker = (
+        _plan_function(spec, function, package, exists)
+        for function, exists in zip(spec.functions, found, strict=True)
+    )
+    return Plan((executor, invoker), package, spec.owner)
+
+
+def is_ours(found: Found, owner: str) -> bool:
+    """Tell whether a function may be changed and deleted in this owner's name."""
+    return found.owner == owner
+
+
+def _check_owner(spec: DeploymentSpec, function: FunctionSpec, found: Found | None) -> None:
+    if found is None or spec.adopt or is_ours(found, spec.owner):
+        return
+    belongs = f"belongs to {found.owner}" if found.owner else "exists and has no owner's tag"
+    raise NotOursError(
+        f"Function {function.function_name} {belongs}; this deployment is of {spec.owner}.",
+        "Choose another name, or set `adopt` to true to take the function over.",
+    )
+
+
+def _plan_function(
+    deployment: DeploymentSpec, spec: FunctionSpec, package: Package, found: Found | None
+) -> FunctionPlan:
+    if found is None:
+        return _plan_creation(spec, package)
+    current = found.live or found.latest
+    wanted = spec.configuration(current.configuration)
+    changes = _differences(current, wanted, package)
+    release = (
+        found.live is None or bool(changes) or (found.alias is not None and found.alias.weighted)
+    )
+    preparations: tuple[Preparation, ...] = ()
+    if not is_ours(found, deployment.owner):
+        preparations = (TakeOver(),)
+    if release:
+        preparations += _updates(found.latest, wanted, package)
+    settings = _settings(spec, found)
+    return FunctionPlan(
+        spec=spec,
+        found=found,
+        wanted=wanted,
+        changes=(*changes, *_setting_changes(found, settings)),
+        preparations=preparations,
+        release=release,
+        settings=settings,
+    )
+
+
+def _plan_creation(spec: FunctionSpec, package: Package) -> FunctionPlan:
+    if isinstance(spec.role, Unset):
+        raise EventError(
+            f"Field '{spec.component}.role': nobody says which role the function has.",
+            "Give it in the event, or as the bootstrap's environment variable "
+            f"WUKONG_{spec.component.upper()}_ROLE.",
+        )
+    return FunctionPlan(
+        spec=spec,
+        found=None,
+        wanted=spec.configuration(None),
+        changes=(Change("code", "none", package.sha256[:12]),),
+        preparations=(Create(),),
+        release=True,
+        settings=_settings(spec, None),
+    )
+
+
+def _differences(current: Deployed, wanted: Configuration, package: Package) -> tuple[Change, ...]:
+    code: tuple[Change, ...] = ()
+    if current.code_sha256 != package.sha256:
+        code = (Change("code", current.code_sha256[:12], package.sha256[:12]),)
+    return (*code, *current.configuration.differences(wanted))
+
+
+def _updates(latest: Deployed, wanted: Configuration, package: Package) -> tuple[Preparation, ...]:
+    """Plan the writes that make `$LATEST` what is wanted; configuration first, then code.
+
+    A broken `$LATEST` describes what Lambda could not do, so nothing it says is taken as done.
+    """
+    different = {change.field for change in latest.configuration.differences(wanted)}
+    if latest.broken:
+        different = {item.name for item in fields(Configuration)}
+    # The architecture is written with the code.
+    code = "architecture" in different or latest.code_sha256 != package.sha256
+    steps: tuple[Preparation, ...] = ()
+    if different - {"architecture"}:
+        steps = (UpdateConfiguration(tuple(sorted(different - {"architecture"}))),)
+    return (*steps, UpdateCode()) if code else steps
+
+
+def _settings(spec: FunctionSpec, found: Found | None) -> tuple[Setting, ...]:
+    steps: list[Setting] = []
+    if found is None or found.recursive_loop != spec.recursive_loop:
+        steps.append(SetRecursion(spec.recursive_loop))
+    reserved = found.reserved_concurrency if found else None
+    wanted = spec.reserved_concurrency
+    if not isinstance(wanted, Unset) and wanted != reserved:
+        steps.append(SetConcurrency(wanted))
+    retries = spec.asynchronous_retries
+    if not isinstance(retries, Unset) and (found is None or retries != found.asynchronous_retries):
+        steps.append(SetRetries(retries))
+    return tuple(steps)
+
+
+def _setting_changes(found: Found, settings: tuple[Setting, ...]) -> tuple[Change, ...]:
+    changes = []
+    for setting in settings:
+        match setting:
+            case SetRecursion(loop):
+                changes.append(Change("recursive_loop", found.recursive_loop, loop))
+            case SetConcurrency(reserved):
+                before = found.reserved_concurrency
+                changes.append(Change("reserved_concurrency", f"{before}", f"{reserved}"))
+            case SetRetries(maximum):
+                before = found.asynchronous_retries
+                changes.append(Change("asynchronous_retries", f"{before}", f"{maximum}"))
+    return tuple(changes)

@@ -1,0 +1,97 @@
+"""Tells AWS's errors apart, and repeats a call while waiting is what cures it.
+
+Existence, permission and throttling are never confused: only `ResourceNotFoundException` means
+that something is absent, and callers ask for that by name before they come here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from bootstrap.deadline import Deadline
+from bootstrap.errors import (
+    BootstrapError,
+    ConflictError,
+    RefusedError,
+    RoleNotReadyError,
+    ThrottledError,
+    UnreachableError,
+    UpdateInProgressError,
+)
+
+T = TypeVar("T")
+
+ROLE_SECONDS = 90.0
+"""How long a new role may take until Lambda can assume it; it is usually less than ten seconds."""
+
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 5.0
+
+_ROLE = re.compile(
+    r"role.*cannot be assumed|role.*does not have permissions|InvalidArn.*valid principal",
+    re.IGNORECASE | re.DOTALL,
+)
+# Lambda's, S3's, and S3's where the answer has no body (HEAD).
+_PRECONDITIONS = {"PreconditionFailedException", "PreconditionFailed", "412"}
+_THROTTLES = {"TooManyRequestsException", "ThrottlingException", "Throttling", "SlowDown"}
+_WAITING = (RoleNotReadyError, UpdateInProgressError, ThrottledError)
+
+
+def mapped(error: ClientError | BotoCoreError, subject: str) -> BootstrapError:
+    """Give our error for one of AWS's; `subject` is what the call was about."""
+    if not isinstance(error, ClientError):
+        return UnreachableError(
+            f"{subject}: AWS could not be reached ({type(error).__name__}).",
+            "Check the endpoint and the network, then send the event again.",
+        )
+    code = error.response["Error"].get("Code", "")
+    message = f"{subject}: {error.operation_name} failed, {code}: {_text(error)}"
+    kind, hint = _kind(error, code)
+    return kind(message, hint)
+
+
+def _kind(error: ClientError, code: str) -> tuple[type[BootstrapError], str]:
+    text = _text(error)
+    exists = code == "ResourceConflictException" and "already exist" in text.lower()
+    if exists or code in _PRECONDITIONS:
+        return ConflictError, "Another deployment is at work; send the event again."
+    if code == "ResourceConflictException":
+        return UpdateInProgressError, "Send the event again when the update has ended."
+    if code in _THROTTLES:
+        return ThrottledError, "Wait, or raise the account's concurrency limit."
+    if code == "InvalidParameterValueException" and _ROLE.search(text):
+        return RoleNotReadyError, "Check the role's trust policy for lambda.amazonaws.com."
+    if error.response["ResponseMetadata"].get("HTTPStatusCode", 0) >= 500:
+        return UnreachableError, "Send the event again."
+    return RefusedError, "Correct what AWS names, then send the event again."
+
+
+def _text(error: ClientError) -> str:
+    return error.response["Error"].get("Message", "")[:500]
+
+
+def patiently(call: Callable[[], T], subject: str, deadline: Deadline) -> T:
+    """Call until it succeeds, waiting as long as that can help and there is time.
+
+    Raises
+    ------
+    BootstrapError
+        The mapped error, when waiting does not cure it or has not within its time.
+    """
+    began = deadline.clock()
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            return call()
+        except (ClientError, BotoCoreError) as error:
+            problem = mapped(error, subject)
+            waited = deadline.clock() - began
+            hopeless = isinstance(problem, RoleNotReadyError) and waited >= ROLE_SECONDS
+            if hopeless or not isinstance(problem, _WAITING) or pause >= deadline.remaining():
+                raise problem from error
+        deadline.sleep(pause, subject)
+        pause = min(pause * 1.5, LONGEST_PAUSE)
