@@ -1,4 +1,4 @@
-"""An embedded AWS for the session, the real template in it, and packages to drop into its bucket."""
+"""An embedded AWS for the session, the real template in it, and packages for its bucket."""
 
 from __future__ import annotations
 
@@ -269,7 +269,7 @@ def new_stack(embedded: Embedded) -> Callable[[str], Stack]:
         parameters = {
             "FunctionPrefix": prefix,
             "BucketPrefix": f"{prefix.lower()}-packages",
-            "Embedded": "true",
+            "RequireTls": "false",
             "Runtime": f"python3.{sys.version_info.minor}",
         }
         return Stack(embedded, f"stack-{prefix.lower()}", prefix, parameters)

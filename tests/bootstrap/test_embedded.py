@@ -1,4 +1,4 @@
-"""The whole path on an embedded AWS that enforces IAM: the real template, real zips, real events."""
+"""The whole path on an embedded AWS that enforces IAM: real template, real zips, real events."""
 
 from __future__ import annotations
 
