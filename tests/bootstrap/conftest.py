@@ -269,7 +269,7 @@ def new_stack(embedded: Embedded) -> Callable[[str], Stack]:
         parameters = {
             "FunctionPrefix": prefix,
             "BucketPrefix": f"{prefix.lower()}-packages",
-            "RequireTls": "false",
+            "Embedded": "true",
             "Runtime": f"python3.{sys.version_info.minor}",
         }
         return Stack(embedded, f"stack-{prefix.lower()}", prefix, parameters)
