@@ -26,6 +26,7 @@ from bootstrap.plan import (
     FunctionPlan,
     Plan,
     Preparation,
+    Replace,
     SetRetries,
     TakeOver,
     UpdateCode,
@@ -39,6 +40,9 @@ from bootstrap.spec import FunctionSpec
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
+
+PLANS = 3
+"""How often to plan when somebody else deploys at the same time; they end within one of ours."""
 
 logger = Logger(service="bootstrap", child=True)
 
@@ -60,12 +64,13 @@ def perform(request: Request, around: Surroundings) -> Answer:
 
 def deploy(request: Request, around: Surroundings) -> Answer:
     """Make the current package, with the wanted configuration, the live release."""
-    try:
-        return _deploy_once(request, around)
-    except ConflictError as conflict:
-        # Somebody else wrote in between, or an answer to us was lost: what is there now decides.
-        logger.warning("planning again", problem=conflict.message)
-        return _deploy_once(request, around)
+    for _ in range(PLANS - 1):
+        try:
+            return _deploy_once(request, around)
+        except ConflictError as conflict:
+            # Somebody else wrote in between, or an answer to us was lost: what is there decides.
+            logger.warning("planning again", problem=conflict.message)
+    return _deploy_once(request, around)
 
 
 def _deploy_once(request: Request, around: Surroundings) -> Answer:
@@ -129,7 +134,9 @@ def _write(
     api: LambdaApi, plan: Plan, function: FunctionPlan, step: Preparation, current: Deployed | None
 ) -> None:
     name, wanted = function.spec.function_name, function.wanted
-    if current is None:
+    if current is None or isinstance(step, Replace):
+        if current is not None:
+            api.delete(name)
         api.create(name, wanted, plan.package, plan.owner)
         return
     match step:

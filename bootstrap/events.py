@@ -22,7 +22,14 @@ from pydantic import BaseModel, Field, ValidationError
 from bootstrap.cloudformation import CustomResource
 from bootstrap.errors import EventError
 from bootstrap.settings import Settings
-from bootstrap.spec import DeploymentSpec, DeploymentWishes, Wishes, merge
+from bootstrap.spec import (
+    COMPONENTS,
+    DeploymentSpec,
+    DeploymentWishes,
+    FunctionWishes,
+    Wishes,
+    merge,
+)
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -146,6 +153,8 @@ _MANUAL: Mapping[str, type[_ManualDeploy | _ManualStatus]] = {
     "status": _ManualStatus,
 }
 
+_NOTHING = DeploymentWishes()
+
 _HINT = (
     "The function takes S3 and EventBridge notifications of uploads, CloudFormation requests, and "
     f'{{"action": "{" | ".join(_MANUAL)}"}}.'
@@ -177,13 +186,33 @@ def read_event(event: object, settings: Settings) -> Request | Ignored:
 
 def _cloudformation(event: object, settings: Settings) -> Request:
     resource = _read(CustomResource, event)
+    if resource.request_type == "Delete":
+        spec = merge(_names(resource.resource_properties, settings), _NOTHING, resource.stack_id)
+        return Request(Action.DELETE, Trigger.CLOUDFORMATION, spec)
     properties = _read(
         _CustomResourceProperties, resource.resource_properties, "ResourceProperties"
     )
-    spec = merge(properties, settings.wishes, resource.stack_id)
+    spec = merge(properties, settings.wishes(), resource.stack_id)
     resource.refuse_half_a_rename(spec)
-    action = Action.DELETE if resource.request_type == "Delete" else Action.DEPLOY
-    return Request(action, Trigger.CLOUDFORMATION, spec)
+    return Request(Action.DEPLOY, Trigger.CLOUDFORMATION, spec)
+
+
+def _names(properties: Mapping[str, Any], settings: Settings) -> DeploymentWishes:
+    """Read only the names, and none that is wrong.
+
+    CloudFormation also deletes what could not be created, with the very properties that were
+    refused then.
+    """
+    names: dict[str, Any] = {}
+    for component in COMPONENTS:
+        given = properties.get(component.capitalize())
+        told = given.get("FunctionName") if isinstance(given, Mapping) else None
+        for name in (settings.said[component].get("function_name"), told):
+            try:
+                names[component] = FunctionWishes.model_validate({"function_name": name})
+            except ValidationError:
+                continue
+    return DeploymentWishes(**names)
 
 
 def _notification(event: object, settings: Settings) -> Request | Ignored:
@@ -223,13 +252,13 @@ def _manual(event: object, settings: Settings) -> Request:
         raise EventError("Field 'action': not one of " + ", ".join(_MANUAL) + ".", _HINT)
     wishes = _read(model, event)
     if isinstance(wishes, _ManualDeploy):
-        spec = merge(wishes, settings.wishes, settings.owner)
+        spec = merge(wishes, settings.wishes(), settings.owner)
         return Request(Action.DEPLOY, Trigger.MANUAL, spec)
     return Request(Action.STATUS, Trigger.MANUAL, _known_spec(settings))
 
 
 def _known_spec(settings: Settings) -> DeploymentSpec:
-    return merge(DeploymentWishes(), settings.wishes, settings.owner)
+    return merge(_NOTHING, settings.wishes(), settings.owner)
 
 
 def _read(model: type[M], value: object, where: str = "") -> M:

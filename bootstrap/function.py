@@ -47,10 +47,12 @@ def lambda_handler(event: object, context: LambdaContext) -> dict[str, Any]:
     deadline = Deadline.after(context.get_remaining_time_in_millis())
     reply_to = ReplyTo.of(event)
     request, answer = _answer(event, deadline, context.aws_request_id)
-    _report(answer)
-    if reply_to is not None:
-        respond(reply_to, reply_to.body(answer, request.spec if request else None))
-    elif answer.error is not None and answer.error.retryable and _is_upload(request):
+    try:
+        if reply_to is not None:
+            respond(reply_to, reply_to.body(answer, request.spec if request else None))
+    finally:
+        _report(answer)
+    if answer.error is not None and answer.error.retryable and _is_upload(request):
         raise answer.error
     return answer.to_event()
 

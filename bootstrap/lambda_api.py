@@ -326,4 +326,5 @@ def _deployed(answer: Description) -> Deployed:
         code_sha256=answer.get("CodeSha256", ""),
         revision_id=answer.get("RevisionId", ""),
         broken=broken,
+        stillborn=answer.get("State") == "Failed",
     )

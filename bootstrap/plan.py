@@ -26,6 +26,8 @@ class Deployed:
     ----------
     broken
         Lambda's reason if its last write could not be finished; empty if all is well.
+    stillborn
+        Whether that write was the creation: such a function can only be created again.
     """
 
     version: str
@@ -34,6 +36,7 @@ class Deployed:
     code_sha256: str
     revision_id: str
     broken: str = ""
+    stillborn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,11 @@ class Create:
 
 
 @dataclass(frozen=True, slots=True)
+class Replace:
+    """Delete a function that never became active, and create it."""
+
+
+@dataclass(frozen=True, slots=True)
 class UpdateConfiguration:
     """Update these fields of `$LATEST`."""
 
@@ -112,7 +120,7 @@ class SetRetries:
     maximum: int
 
 
-Preparation = TakeOver | Create | UpdateConfiguration | UpdateCode
+Preparation = TakeOver | Create | Replace | UpdateConfiguration | UpdateCode
 Setting = SetRecursion | SetConcurrency | SetRetries
 
 
@@ -213,18 +221,19 @@ def _plan_function(
     deployment: DeploymentSpec, spec: FunctionSpec, package: Package, found: Found | None
 ) -> FunctionPlan:
     if found is None:
-        return _plan_creation(spec, package)
+        return _plan_creation(spec, package, Create())
+    if found.latest.stillborn and found.live is None:
+        return _plan_creation(spec, package, Replace())
     current = found.live or found.latest
     wanted = spec.configuration(current.configuration)
     changes = _differences(current, wanted, package)
-    release = (
-        found.live is None or bool(changes) or (found.alias is not None and found.alias.weighted)
-    )
-    preparations: tuple[Preparation, ...] = ()
+    if found.alias and found.alias.weighted:
+        changes += (Change("routing", "two versions", "one version"),)
+    release = found.live is None or bool(changes)
+    preparations = _updates(found.latest, wanted, package) if release else ()
     if not is_ours(found, deployment.owner):
-        preparations = (TakeOver(),)
-    if release:
-        preparations += _updates(found.latest, wanted, package)
+        changes += (Change("owner", found.owner or "none", deployment.owner),)
+        preparations = (TakeOver(), *preparations)
     settings = _settings(spec, found)
     return FunctionPlan(
         spec=spec,
@@ -237,7 +246,7 @@ def _plan_function(
     )
 
 
-def _plan_creation(spec: FunctionSpec, package: Package) -> FunctionPlan:
+def _plan_creation(spec: FunctionSpec, package: Package, step: Create | Replace) -> FunctionPlan:
     if isinstance(spec.role, Unset):
         raise EventError(
             f"Field '{spec.component}.role': nobody says which role the function has.",
@@ -249,7 +258,7 @@ def _plan_creation(spec: FunctionSpec, package: Package) -> FunctionPlan:
         found=None,
         wanted=spec.configuration(None),
         changes=(Change("code", "none", package.sha256[:12]),),
-        preparations=(Create(),),
+        preparations=(step,),
         release=True,
         settings=_settings(spec, None),
     )

@@ -118,17 +118,20 @@ def switch_all(
 
     Raises
     ------
+    ConflictError
+        If somebody else switched meanwhile, and all is as it was before.
     SwitchError
-        With the cause, and whether everything was switched back.
+        With the cause, and what could not be switched back.
     """
     switched: list[tuple[Candidate, str]] = []
     for candidate in candidates:
         try:
             switched.append((candidate, _switch(api, candidate, package, request_id)))
         except BootstrapError as error:
-            left = [
-                name for name in (_switch_back(api, *done) for done in reversed(switched)) if name
-            ]
+            backs = [_switch_back(api, *done) for done in reversed(switched)]
+            left = [name for name in backs if name]
+            if isinstance(error, ConflictError) and not left:
+                raise
             raise _half_switched(candidate, error, left) from error
 
 

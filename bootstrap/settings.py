@@ -29,7 +29,7 @@ class Settings:
     bucket: str
     key: str
     owner: str
-    wishes: DeploymentWishes
+    said: Mapping[str, Any]
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -38,13 +38,30 @@ class Settings:
         Raises
         ------
         SettingsError
-            Naming the variable that is missing or wrong.
+            Naming the variable that is missing.
         """
         wishes: dict[str, Any] = {name: _function(environment, name) for name in COMPONENTS}
         if "WUKONG_STORE_URL" in environment:
             wishes["store_url"] = environment["WUKONG_STORE_URL"]
+        return cls(
+            bucket=_required(environment, "WUKONG_PACKAGE_BUCKET"),
+            key=_required(environment, "WUKONG_PACKAGE_KEY"),
+            owner=environment.get("WUKONG_OWNER") or "manual",
+            said=wishes,
+        )
+
+    def wishes(self) -> DeploymentWishes:
+        """Check and give what the environment says about the functions.
+
+        Only when it is needed: deleting them must work with parameters that are wrong.
+
+        Raises
+        ------
+        SettingsError
+            Naming the variable that is wrong.
+        """
         try:
-            checked = DeploymentWishes.model_validate(wishes)
+            return DeploymentWishes.model_validate(self.said)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             variable = "_".join(["WUKONG", *(str(part).upper() for part in first["loc"])])
@@ -52,12 +69,6 @@ class Settings:
                 f"Environment variable {variable}: {first['msg']}.",
                 "Correct the parameter of the bootstrap's stack and update the stack.",
             ) from None
-        return cls(
-            bucket=_required(environment, "WUKONG_PACKAGE_BUCKET"),
-            key=_required(environment, "WUKONG_PACKAGE_KEY"),
-            owner=environment.get("WUKONG_OWNER") or "manual",
-            wishes=checked,
-        )
 
 
 def _function(environment: Mapping[str, str], component: str) -> dict[str, str]:

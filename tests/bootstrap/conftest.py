@@ -168,6 +168,15 @@ class Stack:
         status = until(lambda: self._settled(stack_id), f"{self.name} to be deleted", 120)
         assert status == "DELETE_COMPLETE", self.story()
 
+    def empty(self) -> None:
+        """Empty the bucket, as one must before deleting it."""
+        client = self.aws.client("s3")
+        found = client.list_object_versions(Bucket=self.bucket)
+        for version in [*found.get("Versions", []), *found.get("DeleteMarkers", [])]:
+            client.delete_object(
+                Bucket=self.bucket, Key=version["Key"], VersionId=version["VersionId"]
+            )
+
     def _send(self, operation: str) -> None:
         client = self.aws.client("cloudformation")
         getattr(client, operation)(
