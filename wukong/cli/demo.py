@@ -30,7 +30,7 @@ from wukong.stack.cloudformation import Stack
 from wukong.stack.embedded import STACK, EmbeddedAws
 from wukong.stack.releases import Release, Releases
 
-LIVE_SECONDS = 90.0
+LIVE_SECONDS = 30.0
 NUMBERS = 64
 
 
@@ -129,7 +129,7 @@ class Demo:
             "Runtime": self._target.runtime,
             "Architecture": self._target.architecture,
             "StoreUrl": os.environ["WUKONG_STORE_URL"],
-            "RequireTls": "false",
+            "Embedded": "true",
         }
         self._stack.deploy(template_file(), self._folder / "bootstrap.zip", parameters)
         answer = self._stack.outputs()["DeploymentStatus"]

@@ -19,7 +19,7 @@ from wukong.stack.cloudformation import Stack
 from wukong.stack.releases import Release, Releases
 
 TEMPLATE = "template-bootstrap.yaml"
-LIVE_SECONDS = 300.0
+LIVE_SECONDS = 120.0
 
 
 class ParameterError(WukongError):
@@ -45,8 +45,8 @@ def deploy(
     if url := store_url or config.store.url:
         given.setdefault("StoreUrl", url)
     if os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"):
-        # The embedded AWS speaks no TLS, so a bucket that insists on it could not be used.
-        given.setdefault("RequireTls", "false")
+        # No TLS, so this is the embedded AWS; the template says what it does otherwise there.
+        given.setdefault("Embedded", "true")
     where = Stack(
         stack or config.aws_lambda.aws_sam_app_name,
         region=config.aws_lambda.region,

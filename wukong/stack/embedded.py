@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -107,10 +109,9 @@ class EmbeddedAws:
         """Stop both servers and delete all that they held; no error if they have stopped."""
         if self._process is not None:
             self._process.terminate()
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self._process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                _kill_group(self._process)
+            _end_group(self._process)
             self._process = None
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -182,8 +183,14 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    import signal
+def _end_group(leader: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of a process group, and wait until it has gone.
 
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    MiniStack ends the processes of its functions, but does not wait for each of them.
+    """
+    until = time.monotonic() + STOP_SECONDS
+    with suppress(ProcessLookupError):
+        while time.monotonic() < until:
+            os.killpg(leader.pid, signal.SIGKILL)
+            leader.poll()
+            time.sleep(0.01)
