@@ -15,6 +15,7 @@ from aws_lambda_powertools import Logger
 from bootstrap import package as packages
 from bootstrap import release
 from bootstrap.answer import Answer, FunctionAnswer, Status
+from bootstrap.deadline import Deadline
 from bootstrap.errors import ConflictError
 from bootstrap.events import Action, Request
 from bootstrap.lambda_api import LambdaApi
@@ -41,8 +42,12 @@ from bootstrap.spec import FunctionSpec
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
-PLANS = 3
-"""How often to plan when somebody else deploys at the same time; they end within one of ours."""
+PLANS = 6
+PAUSE_SECONDS = 1.0
+"""How often to plan when somebody else deploys at the same time, and the first wait in between.
+
+One of the two always gets on, and waiting longer each time lets it finish.
+"""
 
 logger = Logger(service="bootstrap", child=True)
 
@@ -54,6 +59,7 @@ class Surroundings:
     api: LambdaApi
     s3: S3Client
     settings: Settings
+    deadline: Deadline
     request_id: str = ""
 
 
@@ -64,12 +70,13 @@ def perform(request: Request, around: Surroundings) -> Answer:
 
 def deploy(request: Request, around: Surroundings) -> Answer:
     """Make the current package, with the wanted configuration, the live release."""
-    for _ in range(PLANS - 1):
+    for attempt in range(1, PLANS):
         try:
             return _deploy_once(request, around)
         except ConflictError as conflict:
             # Somebody else wrote in between, or an answer to us was lost: what is there decides.
             logger.warning("planning again", problem=conflict.message)
+            around.deadline.sleep(attempt * PAUSE_SECONDS, "another deployment")
     return _deploy_once(request, around)
 
 
@@ -134,20 +141,18 @@ def _write(
     api: LambdaApi, plan: Plan, function: FunctionPlan, step: Preparation, current: Deployed | None
 ) -> None:
     name, wanted = function.spec.function_name, function.wanted
-    if current is None or isinstance(step, Replace):
-        if current is not None:
+    match step, current:
+        case Create(), _:
+            api.create(name, wanted, plan.package, plan.owner)
+        case Replace(), _:
             api.delete(name)
-        api.create(name, wanted, plan.package, plan.owner)
-        return
-    match step:
-        case TakeOver():
+            api.create(name, wanted, plan.package, plan.owner)
+        case TakeOver(), Deployed():
             api.tag(name, current.arn, plan.owner)
-        case UpdateConfiguration(fields):
+        case UpdateConfiguration(fields), Deployed():
             api.update_configuration(name, wanted, fields, current.revision_id)
-        case UpdateCode():
+        case UpdateCode(), Deployed():
             api.update_code(name, wanted, plan.package, current.revision_id)
-        case Create():
-            raise AssertionError("a function that exists is not created")
 
 
 def _set(plan: Plan, api: LambdaApi, *, before_switch: bool) -> None:

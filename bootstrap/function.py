@@ -68,7 +68,7 @@ def _answer(event: object, deadline: Deadline, request_id: str) -> tuple[Request
                 return None, Answer(Status.IGNORED, read.reason)
             request = read
             s3 = boto3.client("s3", config=CONTROL)
-            around = Surroundings(LambdaApi(deadline), s3, settings, request_id)
+            around = Surroundings(LambdaApi(deadline), s3, settings, deadline, request_id)
             return request, perform(request, around)
     except BootstrapError as error:
         return request, Answer.failed(error)

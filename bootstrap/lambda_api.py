@@ -72,7 +72,7 @@ class LambdaApi:
         if answer is None:
             return None
         recursion = self._call(name, self._client.get_function_recursion_config, FunctionName=name)
-        alias = self._read_alias(name)
+        alias = self.read_alias(name)
         return Found(
             latest=_deployed(answer["Configuration"]),
             owner=answer.get("Tags", {}).get(OWNER_TAG),
@@ -88,7 +88,8 @@ class LambdaApi:
         answer = self._find(name, self._client.get_function, FunctionName=name)
         return (False, None) if answer is None else (True, answer.get("Tags", {}).get(OWNER_TAG))
 
-    def _read_alias(self, name: str) -> Alias | None:
+    def read_alias(self, name: str) -> Alias | None:
+        """Read where `live` points; None if there is no such alias."""
         answer = self._find(name, self._client.get_alias, FunctionName=name, Name=ALIAS)
         if answer is None:
             return None

@@ -141,9 +141,16 @@ def _switch(api: LambdaApi, candidate: Candidate, package: Package, request_id: 
     previous = alias.version if alias else None
     record = str(Record.now(package.id, package.sha256, previous, request_id))
     logger.info("switching", function=candidate.name, version=candidate.version, previous=previous)
-    if alias is None:
-        return api.create_alias(candidate.name, candidate.version, record)
-    return api.update_alias(candidate.name, candidate.version, record, alias.revision_id)
+    try:
+        if alias is None:
+            return api.create_alias(candidate.name, candidate.version, record)
+        return api.update_alias(candidate.name, candidate.version, record, alias.revision_id)
+    except ConflictError:
+        # Our own write whose answer was lost, or a deployment of the same release beside us.
+        now = api.read_alias(candidate.name)
+        if now is None or now.weighted or now.version != candidate.version:
+            raise
+        return now.revision_id
 
 
 def _switch_back(api: LambdaApi, candidate: Candidate, revision_id: str) -> str:

@@ -25,7 +25,8 @@ def stack(new_stack: Callable[[str], Stack]) -> Stack:
 def live(stack: Stack) -> Stack:
     """The stack with package 1 live, whatever the tests before have done."""
     stack.upload(package("1"))
-    assert stack.send({"action": "deploy"})["status"] != "FAILED"
+    answer = stack.send({"action": "deploy"})
+    assert answer["status"] != "FAILED", answer
     assert stack.marker() == "1"
     return stack
 
@@ -181,7 +182,7 @@ BAD_PACKAGES: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "cannot be imported": (
         lambda: package("2", executor="import nothing_of_that_name\n"),
         "SMOKE_TEST_FAILED",
-        "nothing_of_that_name",
+        "WalkExecutor",
     ),
     "the wrong function answers": (
         lambda: package("2", executor=handler("invoker")),
