@@ -136,11 +136,14 @@ def _data(answer: Answer, spec: DeploymentSpec | None) -> dict[str, str]:
 
 def _fitted(fields: dict[str, Any], reason: str) -> bytes:
     """Cut the reason until everything fits; it is the only part of free length."""
+    reason = reason or "See the function's log."
     while True:
-        body = json.dumps({**fields, "Reason": reason or "See the function's log."}).encode()
-        if len(body) <= BODY_BYTES or not reason:
+        body = json.dumps({**fields, "Reason": reason}).encode()
+        excess = len(body) - BODY_BYTES
+        if excess <= 0 or not reason:
             return body
-        reason = reason[: max(0, len(reason) - max(1, (len(body) - BODY_BYTES) // 6))]
+        # A character is twelve bytes at most ("\\ud83d\\udc35"), so this never cuts too much.
+        reason = reason[: -max(1, excess // 12)]
 
 
 def respond(to: ReplyTo, body: bytes, pause: Callable[[float], None] = time.sleep) -> None:

@@ -1,0 +1,98 @@
+"""The template and the code say the same, and CloudFormation takes the template as it is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bootstrap.settings import Settings
+from bootstrap.spec import DEFAULTS, FunctionWishes
+
+TEXT = (Path(__file__).parents[2] / "template-bootstrap.yaml").read_text()
+
+
+class Loader(yaml.SafeLoader):
+    """Reads CloudFormation's short functions as what they are given."""
+
+
+def _function(loader: Loader, _suffix: str, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.ScalarNode):
+        return loader.construct_scalar(node)
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    assert isinstance(node, yaml.MappingNode)
+    return loader.construct_mapping(node, deep=True)
+
+
+Loader.add_multi_constructor("!", _function)
+TEMPLATE: dict[str, Any] = yaml.load(TEXT, Loader)  # the loader is a safe one
+RESOURCES = TEMPLATE["Resources"]
+
+
+@pytest.mark.parametrize(
+    ("parameter", "component", "field"),
+    [
+        ("Runtime", "executor", "runtime"),
+        ("Runtime", "invoker", "runtime"),
+        ("Architecture", "executor", "architecture"),
+        ("ExecutorHandler", "executor", "handler"),
+        ("InvokerHandler", "invoker", "handler"),
+        ("ExecutorMemorySize", "executor", "memory_size"),
+        ("InvokerMemorySize", "invoker", "memory_size"),
+        ("ExecutorTimeout", "executor", "timeout"),
+        ("InvokerTimeout", "invoker", "timeout"),
+    ],
+)
+def test_a_parameters_default_is_the_codes(parameter: str, component: Any, field: str) -> None:
+    assert TEMPLATE["Parameters"][parameter]["Default"] == DEFAULTS[component][field]
+
+
+def test_the_prefix_gives_the_default_names() -> None:
+    prefix = TEMPLATE["Parameters"]["FunctionPrefix"]["Default"]
+    for component in ("executor", "invoker"):
+        assert DEFAULTS[component]["function_name"] == f"{prefix}{component.capitalize()}"
+
+
+def test_every_variable_of_the_bootstrap_is_one_that_it_reads() -> None:
+    variables = RESOURCES["BootstrapFunction"]["Properties"]["Environment"]["Variables"]
+    known = {"WUKONG_PACKAGE_BUCKET", "WUKONG_PACKAGE_KEY", "WUKONG_OWNER", "WUKONG_STORE_URL"}
+    for name in FunctionWishes.model_fields:
+        for prefix in ("WUKONG", "WUKONG_EXECUTOR", "WUKONG_INVOKER"):
+            known.add(f"{prefix}_{name.upper()}")
+    assert {name for name in variables if name.startswith("WUKONG_")} <= known
+
+
+def test_the_custom_resource_and_the_environment_say_the_same() -> None:
+    """An S3 event deploys with the one, CloudFormation with the other."""
+    variables = RESOURCES["BootstrapFunction"]["Properties"]["Environment"]["Variables"]
+    settings = Settings.from_environment({name: str(value) for name, value in variables.items()})
+    properties = RESOURCES["Functions"]["Properties"]
+    for component in ("executor", "invoker"):
+        told = {
+            re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(): value
+            for name, value in properties[component.capitalize()].items()
+        }
+        assert told.keys() == settings.said[component].keys()
+
+
+def test_there_are_no_yaml_aliases_which_cloudformation_refuses() -> None:
+    tokens = {type(token).__name__ for token in yaml.scan(TEXT)}
+    assert not tokens & {"AliasToken", "AnchorToken"}
+
+
+def test_every_action_that_the_code_calls_is_allowed_and_no_other() -> None:
+    code = "\n".join(
+        (Path(__file__).parents[2] / "bootstrap" / name).read_text() for name in ("lambda_api.py",)
+    )
+    called = set(re.findall(r"self\._(?:ping_)?client\.([a-z_]+)", code))
+    called = {"".join(word.capitalize() for word in name.split("_")) for name in called}
+    called = {"InvokeFunction" if name == "Invoke" else name for name in called}
+    statements = RESOURCES["BootstrapRole"]["Properties"]["Policies"][0]["PolicyDocument"]
+    (allowed,) = [
+        s for s in statements["Statement"] if isinstance(s, dict) and s["Sid"] == "DeployBoth"
+    ]
+    assert {action.removeprefix("lambda:") for action in allowed["Action"]} == called
