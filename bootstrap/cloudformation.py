@@ -142,7 +142,7 @@ def _fitted(fields: dict[str, Any], reason: str) -> bytes:
         excess = len(body) - BODY_BYTES
         if excess <= 0 or not reason:
             return body
-        # A character is twelve bytes at most ("\\ud83d\\udc35"), so this never cuts too much.
+        # A character is twelve bytes at most, as \ud83d\udc35, so this never cuts too much.
         reason = reason[: -max(1, excess // 12)]
 
 

@@ -95,7 +95,16 @@ def resolve(client: S3Client, bucket: str, key: str) -> Package | None:
 
 
 def hashed(client: S3Client, package: Package) -> Package:
-    """Give the package with its SHA-256, streaming its bytes if S3 does not know it."""
+    """Give the package with its SHA-256, streaming its bytes if S3 does not know it.
+
+    Raises
+    ------
+    PackageError
+        If it is too small or too big to be worth reading.
+    """
+    if package.size < SMALLEST_ZIP:
+        raise _not_a_zip(_where(package))
+    _check_size(_where(package), package.size, "")
     if package.sha256:
         return package
     digest = hashlib.sha256()
@@ -121,18 +130,17 @@ def validate(client: S3Client, package: Package, module_files: Iterable[str]) ->
         unpacked to, or it is too big.
     """
     where = _where(package)
-    if package.size < SMALLEST_ZIP:
-        raise _not_a_zip(where)
     with _opened(client, package) as stream:
         try:
             with stream.transform(_UNZIP) as archive:
                 entries = archive.infolist()
-        except BadZipFile:
+        # A damaged directory can also hold names that are none, or ask for unknown features.
+        except (BadZipFile, ValueError, NotImplementedError):
             raise _not_a_zip(where) from None
         except ClientError as error:
             raise mapped(error, where) from error
     _check_paths(where, entries)
-    _check_size(where, entries)
+    _check_size(where, sum(entry.file_size for entry in entries), " unzipped")
     _check_handlers(where, entries, module_files)
 
 
@@ -162,11 +170,10 @@ def _check_paths(where: str, entries: Iterable[ZipInfo]) -> None:
             )
 
 
-def _check_size(where: str, entries: Iterable[ZipInfo]) -> None:
-    size = sum(entry.file_size for entry in entries)
+def _check_size(where: str, size: int, how: str) -> None:
     if size > UNZIPPED_BYTES:
         raise PackageError(
-            f"{where} is {size:,} bytes unzipped; Lambda allows {UNZIPPED_BYTES:,}.",
+            f"{where} is {size:,} bytes{how}; Lambda allows {UNZIPPED_BYTES:,} unzipped.",
             "Leave distributions out, or move them to layers that are smaller in all.",
         )
 
