@@ -138,6 +138,7 @@ class Wishes(BaseModel):
 class FunctionWishes(Wishes):
     """What an event or the environment may say about one function.
 
+    A default here only makes its field optional: `said` gives what was given, and nothing else.
     Limits are those of ordinary functions (the API's own are wider, for managed instances).
     https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
     """
