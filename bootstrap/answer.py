@@ -15,7 +15,7 @@ class Status(StrEnum):
 
     Of a deployment: what changed about `live`, the strongest of the two functions (CREATED, then
     CODE_CHANGED, then CONFIGURATION_CHANGED). Of a status request: LIVE, ABSENT, or INCOMPLETE if
-    one function has a live version of this package's pair and the other has not.
+    only one function is live, or the two are with different code.
     """
 
     CREATED = "CREATED"
