@@ -59,9 +59,9 @@ def deploy(
         if package is None:
             package = build_deployment(target, Path(folder) / "deployment.zip").path
         releases = Releases(where, endpoint_url=config.aws_lambda.endpoint_url)
-        version = releases.upload(package)
+        uploaded = releases.upload(package)
     console.print(f"Uploaded {package.name} to {releases.bucket}; its event deploys it.")
-    show(console, releases.wait_until_live(version, LIVE_SECONDS))
+    show(console, releases.wait_until_live(uploaded, LIVE_SECONDS))
 
 
 def status(stack: str | None) -> None:

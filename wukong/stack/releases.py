@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +18,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 from wukong.stack.cloudformation import Stack, StackError
 
 POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A package in the bucket: its S3 version, and the hash by which Lambda knows its code."""
+
+    version: str
+    code_sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +44,67 @@ class Release:
         """Id of the package behind it, its S3 version."""
         package: str | None = self.answer["release"]["package"]
         return package
+
+    @property
+    def code_sha256(self) -> str | None:
+        """Base64 of the SHA-256 of the package's bytes, as Lambda gives it."""
+        code: str | None = self.answer["release"]["code_sha256"]
+        return code
+
+    @property
+    def failure(self) -> str | None:
+        """What went wrong, with the hint; None if nothing did."""
+        error = self.answer.get("error")
+        return None if error is None else f"{error['message']}\n  {error['hint']}"
+
+    def version(self, component: str) -> str | None:
+        """Version that `live` points at, of `executor` or `invoker`."""
+        version: str | None = self.answer["functions"].get(component, {}).get("version")
+        return version
+
+
+class Releases:
+    """The releases of one stack."""
+
+    def __init__(self, stack: Stack, *, endpoint_url: str | None = None) -> None:
+        outputs = stack.outputs()
+        self.bucket = outputs["PackageBucketName"]
+        self.key = outputs["PackageKey"]
+        self.bootstrap = outputs["BootstrapFunctionName"]
+        where: dict[str, Any] = {"region_name": stack.region, "endpoint_url": endpoint_url}
+        self._s3: Any = boto3.client("s3", **where)
+        # A deployment may take minutes, and must not be sent twice by the SDK.
+        patient = BotoConfig(read_timeout=900, retries={"total_max_attempts": 1})
+        self._lambda: Any = boto3.client("lambda", config=patient, **where)
+
+    def upload(self, package: Path) -> Upload:
+        """Upload a deployment package; the bucket's event deploys it."""
+        data = package.read_bytes()
+        answer = self._s3.put_object(
+            Bucket=self.bucket,
+            Key=self.key,
+            Body=data,
+            # With it, S3 knows the hash that Lambda computes, and nobody has to download the zip.
+            ChecksumAlgorithm="SHA256",
+        )
+        code = base64.b64encode(hashlib.sha256(data).digest()).decode()
+        return Upload(str(answer["VersionId"]), code)
+
+    def status(self) -> str:
+        """LIVE, ABSENT, CODE_CHANGED, ...: the bootstrap's own word."""
+        return str(self.answer["status"])
+
+    @property
+    def package(self) -> str | None:
+        """Id of the package behind it, its S3 version."""
+        package: str | None = self.answer["release"]["package"]
+        return package
+
+    @property
+    def code_sha256(self) -> str | None:
+        """Base64 of the SHA-256 of the package's bytes, as Lambda gives it."""
+        code: str | None = self.answer["release"]["code_sha256"]
+        return code
 
     @property
     def failure(self) -> str | None:
@@ -96,9 +167,9 @@ class Releases:
         return Release(body)
 
     def wait_until_live(
-        self, package: str, seconds: float, sleep: Callable[[float], None] = time.sleep
+        self, upload: Upload, seconds: float, sleep: Callable[[float], None] = time.sleep
     ) -> Release:
-        """Wait until a package is live that its upload's event deploys.
+        """Wait until the code of an upload is live; it may have been before.
 
         Raises
         ------
@@ -108,14 +179,14 @@ class Releases:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             release = self.status()
-            if release.status == "LIVE" and release.package == package:
+            if release.status == "LIVE" and release.code_sha256 == upload.code_sha256:
                 return release
             sleep(POLL_SECONDS)
         # The event's own answer went to a log; deploying again is harmless and says why.
         release = self.ask({"action": "deploy"})
-        if release.failure is not None or release.package != package:
+        if release.failure is not None or release.code_sha256 != upload.code_sha256:
             raise StackError(
-                f"package {package} did not go live: {release.failure or release.answer}",
+                f"package {upload.version} did not go live: {release.failure or release.answer}",
                 "What was live before is live still.",
             )
         return release
