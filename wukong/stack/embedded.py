@@ -108,6 +108,9 @@ class EmbeddedAws:
     def stop(self) -> None:
         """Stop both servers and delete all that they held; no error if they have stopped."""
         if self._process is not None:
+            self._process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_SECONDS)
             _end_group(self._process)
             self._process = None
         if self._folder is not None:
@@ -181,9 +184,9 @@ def _free_port() -> int:
 
 
 def _end_group(leader: subprocess.Popen[bytes]) -> None:
-    """Kill a server and the functions that it runs, and wait until all of them have gone.
+    """Kill what is left of a process group, and wait until it has gone.
 
-    Nothing of them is kept, so there is nothing that they would have to bring to an end.
+    MiniStack ends the processes of its functions, but does not wait for each of them.
     """
     until = time.monotonic() + STOP_SECONDS
     with suppress(ProcessLookupError):

@@ -90,59 +90,6 @@ class Releases:
         code = base64.b64encode(hashlib.sha256(data).digest()).decode()
         return Upload(str(answer["VersionId"]), code)
 
-    def status(self) -> str:
-        """LIVE, ABSENT, CODE_CHANGED, ...: the bootstrap's own word."""
-        return str(self.answer["status"])
-
-    @property
-    def package(self) -> str | None:
-        """Id of the package behind it, its S3 version."""
-        package: str | None = self.answer["release"]["package"]
-        return package
-
-    @property
-    def code_sha256(self) -> str | None:
-        """Base64 of the SHA-256 of the package's bytes, as Lambda gives it."""
-        code: str | None = self.answer["release"]["code_sha256"]
-        return code
-
-    @property
-    def failure(self) -> str | None:
-        """What went wrong, with the hint; None if nothing did."""
-        error = self.answer.get("error")
-        return None if error is None else f"{error['message']}\n  {error['hint']}"
-
-    def version(self, component: str) -> str | None:
-        """Version that `live` points at, of `executor` or `invoker`."""
-        version: str | None = self.answer["functions"].get(component, {}).get("version")
-        return version
-
-
-class Releases:
-    """The releases of one stack."""
-
-    def __init__(self, stack: Stack, *, endpoint_url: str | None = None) -> None:
-        outputs = stack.outputs()
-        self.bucket = outputs["PackageBucketName"]
-        self.key = outputs["PackageKey"]
-        self.bootstrap = outputs["BootstrapFunctionName"]
-        where: dict[str, Any] = {"region_name": stack.region, "endpoint_url": endpoint_url}
-        self._s3: Any = boto3.client("s3", **where)
-        # A deployment may take minutes, and must not be sent twice by the SDK.
-        patient = BotoConfig(read_timeout=900, retries={"total_max_attempts": 1})
-        self._lambda: Any = boto3.client("lambda", config=patient, **where)
-
-    def upload(self, package: Path) -> str:
-        """Upload a deployment package; gives its S3 version. The bucket's event deploys it."""
-        answer = self._s3.put_object(
-            Bucket=self.bucket,
-            Key=self.key,
-            Body=package.read_bytes(),
-            # With it, S3 knows the hash that Lambda computes, and nobody has to download the zip.
-            ChecksumAlgorithm="SHA256",
-        )
-        return str(answer["VersionId"])
-
     def status(self) -> Release:
         """Ask the bootstrap what is live."""
         return self.ask({"action": "status"})
