@@ -12,9 +12,10 @@ from typing import Any
 from wukong import __version__
 from wukong.messages import ExecutorEvent, Pong, is_ping
 from wukong.platform import surroundings
+from wukong.platform.context import Context, inside_function
 
 
-def lambda_handler(event: object, context: surroundings.Context) -> dict[str, Any]:
+def lambda_handler(event: object, context: Context) -> dict[str, Any]:
     """Run what the event asks for; answers with counts, results go through storage.
 
     Raises
@@ -50,7 +51,7 @@ def _compute_nested_in_place() -> None:
     Dask's configuration is the process's. Where that is the user's own program (the threads
     platform), it is left alone and the client sees to the same.
     """
-    if not surroundings.inside_function():
+    if not inside_function():
         import dask
 
         dask.config.set(scheduler="sync")

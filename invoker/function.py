@@ -16,7 +16,8 @@ from wukong.messages import (
     is_ping,
     read_batch,
 )
-from wukong.platform.surroundings import Context, store
+from wukong.platform.context import Context
+from wukong.platform.surroundings import store
 
 
 def lambda_handler(event: object, context: Context) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from pydantic import ValidationError
 from wukong.config import Config, ConfigError, RunOptions, load_config
 from wukong.graph.normalise import assemble, normalise
 from wukong.messages import Targets
-from wukong.platform import surroundings
+from wukong.platform.context import inside_function
 from wukong.platform.interface import Platform
 from wukong.runs import Run
 from wukong.stack.valkey import EmbeddedValkey
@@ -97,7 +97,7 @@ class Client:
         WukongError
             For what lies outside tasks: configuration, store, platform.
         """
-        if surroundings.inside_function():
+        if inside_function():
             # A task that computes something itself: another run would wait for its own thread.
             return get_sync(dsk, keys)
         wanted = _run_options(self.config.run, options)

@@ -16,8 +16,8 @@ from invoker.fanout import start_all
 from invoker.function import lambda_handler
 from wukong.messages import ExecutorEvent, InvokerEvent, InvokerReport, MessageError, Start, Targets
 from wukong.platform.aws import AwsPlatform, LambdaGateway
+from wukong.platform.context import LocalContext, use
 from wukong.platform.interface import PlatformError
-from wukong.platform.surroundings import LocalContext, use
 from wukong.storage import NewRun, open_storage
 
 

@@ -3,6 +3,6 @@
 interface   what the engine asks of a platform
 aws         Lambda, or anything that speaks its API
 local       worker processes on this machine, which take events from a queue in Valkey
-threads     threads of this process, for small things and tests
+threads     threads       of this process, for small things and tests
 surroundings  what a function finds around it: store URL, platform, time left
 """

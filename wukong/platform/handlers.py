@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-from wukong.platform.surroundings import Context
+from wukong.platform.context import Context
 
 Handler = Callable[[object, Context], Mapping[str, Any]]
 

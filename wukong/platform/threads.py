@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from wukong.messages import ExecutorEvent, InvokerReport, Targets
+from wukong.platform.context import LocalContext, use
 from wukong.platform.handlers import EXECUTOR, load_handler
 from wukong.platform.interface import Platform
-from wukong.platform.surroundings import LocalContext, use
 
 
 class ThreadsPlatform(Platform):

@@ -17,9 +17,9 @@ from typing import Any
 from valkey import Valkey
 from valkey.exceptions import ValkeyError
 
+from wukong.platform.context import LocalContext
 from wukong.platform.handlers import EXECUTOR, load_handler
 from wukong.platform.local import events_key, taken_key
-from wukong.platform.surroundings import LocalContext
 
 LISTEN_SECONDS = 1.0
 

@@ -20,7 +20,6 @@ from wukong.storage.interface import (
     RunStatus,
     Storage,
     StorageError,
-    open_storage,
 )
 
 __all__ = [
@@ -39,3 +38,30 @@ __all__ = [
     "StorageError",
     "open_storage",
 ]
+
+
+def open_storage(url: str) -> Storage:
+    """Open the back-end that a URL names; nothing connects before it is used.
+
+    `valkey://`, `redis://`, `valkeys://`, `rediss://` (TLS) and `unix://` name a Valkey server,
+    `memory://NAME` a store inside this process.
+
+    Raises
+    ------
+    StorageError
+        If the URL names no back-end.
+    """
+    scheme = url.partition("://")[0]
+    if scheme == "memory":
+        from wukong.storage.memory import MemoryStorage
+
+        return MemoryStorage.named(url)
+    if scheme in {"valkey", "valkeys", "redis", "rediss", "unix"}:
+        from wukong.storage.valkey import ValkeyStorage
+
+        return ValkeyStorage(url)
+    raise StorageError(
+        f"store URL: no back-end for {scheme + '://' if '://' in url else 'an empty URL'!r}",
+        "Give valkey://HOST:PORT (valkeys:// with TLS), or memory://NAME in tests; the Executor "
+        "reads it from WUKONG_STORE_URL.",
+    )
