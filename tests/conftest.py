@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from wukong.stack.embedded import EmbeddedAws
 from wukong.stack.valkey import EmbeddedValkey
 from wukong.storage import Storage
 from wukong.storage.memory import MemoryStorage
@@ -18,6 +19,13 @@ from wukong.storage.valkey import ValkeyStorage
 def valkey_url() -> Iterator[str]:
     with EmbeddedValkey() as server:
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[EmbeddedAws]:
+    """The embedded AWS, which checks IAM policies as AWS does; one for all tests."""
+    with EmbeddedAws() as running:
+        yield running
 
 
 @pytest.fixture(params=["valkey", "memory"])

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import socket
-import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,10 +15,10 @@ from typing import Any, TypeVar
 import boto3
 import pytest
 
+from wukong.stack.embedded import ACCOUNT, REGION, EmbeddedAws
+
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
-REGION = "us-east-1"
-ACCOUNT = "000000000000"
 
 
 def until(
@@ -57,46 +52,9 @@ class Embedded:
         )
 
 
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/_ministack/health", timeout=1) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
-
-
 @pytest.fixture(scope="session")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
-    scratch = tmp_path_factory.mktemp("aws")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {
-        "PATH": os.environ["PATH"],
-        "GATEWAY_PORT": str(port),
-        "BIND_HOST": "127.0.0.1",
-        "AUTH": "true",
-        "LAMBDA_EXECUTOR": "local",
-        "AWS_DEFAULT_REGION": REGION,
-        "TMPDIR": str(scratch),
-        "S3_DATA_DIR": str(scratch / "s3"),
-    }
-    url = f"http://127.0.0.1:{port}"
-    log = scratch / "log"
-    with log.open("w") as output:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "ministack"],
-            env=environment,
-            cwd=scratch,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        until(lambda: _answers(url), "the embedded AWS")
-        yield Embedded(url, log)
-    finally:
-        server.terminate()
-        server.wait(20)
+def embedded(aws: EmbeddedAws) -> Embedded:
+    return Embedded(aws.endpoint_url, aws.log)
 
 
 def handler(component: str, marker: str = "1") -> str:

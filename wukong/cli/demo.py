@@ -32,6 +32,7 @@ from wukong.stack.releases import Release, Releases
 
 LIVE_SECONDS = 30.0
 NUMBERS = 64
+QUIET_SECONDS = 0.5
 
 
 class DemoError(WukongError):
@@ -233,6 +234,15 @@ class Demo:
         return f"{executors} Executor invocations, begun by {invokers} of the Invoker"
 
     def _count(self) -> tuple[int, int]:
+        """Count invocations that have ended; waits until the count no longer changes."""
+        count = self._logged()
+        while True:
+            time.sleep(QUIET_SECONDS)
+            before, count = count, self._logged()
+            if before == count:
+                return count
+
+    def _logged(self) -> tuple[int, int]:
         """Count invocations by what Lambda wrote into the functions' log groups."""
         logs: Any = boto3.client("logs")
         counts = []

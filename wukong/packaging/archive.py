@@ -33,15 +33,12 @@ class Archive:
         In bytes.
     sha256
         Of its bytes, in hexadecimal.
-    parts
-        Unzipped bytes by top-level name, largest first.
     """
 
     path: Path
     size: int
     unzipped_size: int
     sha256: str
-    parts: tuple[tuple[str, int], ...]
 
 
 def write(files: Mapping[str, Path], out: Path) -> Archive:
@@ -51,14 +48,13 @@ def write(files: Mapping[str, Path], out: Path) -> Archive:
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=out.parent, suffix=".part")
-    parts: dict[str, int] = {}
+    unzipped = 0
     try:
         with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w") as archive:
             for inside in sorted(files):
                 data = files[inside].read_bytes()
                 archive.writestr(_entry(inside), data, compresslevel=9)
-                top = inside.partition("/")[0]
-                parts[top] = parts.get(top, 0) + len(data)
+                unzipped += len(data)
         Path(name).replace(out)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -68,9 +64,8 @@ def write(files: Mapping[str, Path], out: Path) -> Archive:
     return Archive(
         path=out,
         size=len(data),
-        unzipped_size=sum(parts.values()),
+        unzipped_size=unzipped,
         sha256=hashlib.sha256(data).hexdigest(),
-        parts=tuple(sorted(parts.items(), key=lambda part: (-part[1], part[0]))),
     )
 
 

@@ -6,14 +6,14 @@ Our packages are named as strings and never imported: nothing in `wukong` knows 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
 from wukong.errors import WukongError
 from wukong.packaging import archive
 from wukong.packaging.archive import Archive
-from wukong.packaging.bytecode import with_bytecode
+from wukong.packaging.bytecode import bytecode_name, bytecode_of
 from wukong.packaging.target import Target
 from wukong.packaging.vendor import BOOTSTRAP, DEPLOYMENT, vendor
 
@@ -24,7 +24,7 @@ _SUFFIXES = frozenset({".py", ".lua"})
 
 
 class BuildError(WukongError):
-    """A package of ours that is not where it should be."""
+    """A package of ours that is not where it should be, or is not Python."""
 
 
 def build_deployment(target: Target, out: Path) -> Archive:
@@ -33,30 +33,47 @@ def build_deployment(target: Target, out: Path) -> Archive:
     Raises
     ------
     BuildError, VendorError
-        If something that belongs into it cannot be found.
+        If something that belongs into it cannot be found or does not compile.
     """
-    own = [*_package("executor"), *_package("invoker"), *_package("wukong", KERNEL)]
+    own = {**_package("executor"), **_package("invoker"), **_package("wukong", KERNEL)}
     return _build(own, DEPLOYMENT, target, out)
 
 
 def build_bootstrap(target: Target, out: Path) -> Archive:
-    """Write bootstrap.zip: the bootstrap, and what it runs on."""
+    """Write bootstrap.zip: the bootstrap, and what it runs on; raises as `build_deployment`."""
     return _build(_package("bootstrap"), BOOTSTRAP, target, out)
 
 
-def _build(
-    own: Iterable[tuple[str, Path]], others: Sequence[str], target: Target, out: Path
-) -> Archive:
-    files = {**vendor(others, target), **dict(own)}
-    if not target.is_this_interpreter:
+def build_all(target: Target, folder: Path) -> tuple[Archive, Archive]:
+    """Write deployment.zip and bootstrap.zip, in this order, into a folder."""
+    return (
+        build_deployment(target, folder / "deployment.zip"),
+        build_bootstrap(target, folder / "bootstrap.zip"),
+    )
+
+
+def _build(own: Mapping[str, Path], others: Sequence[str], target: Target, out: Path) -> Archive:
+    files = {**vendor(others, target), **own}
+    if not target.is_this_python:
         # Bytecode is of one version of Python, and only this one is certain to be here.
         return archive.write(files, out)
     with tempfile.TemporaryDirectory() as scratch:
-        return archive.write(with_bytecode(files, Path(scratch)), out)
+        bytecode = bytecode_of(files, Path(scratch))
+        _check_compiled(own, bytecode, target)
+        return archive.write({**files, **bytecode}, out)
 
 
-def _package(name: str, parts: Sequence[str] = ("",)) -> Iterator[tuple[str, Path]]:
-    """Give the source files of a package of ours, or of some of its parts."""
+def _check_compiled(own: Mapping[str, Path], bytecode: Mapping[str, Path], target: Target) -> None:
+    for inside, file in own.items():
+        if file.suffix == ".py" and bytecode_name(inside) not in bytecode:
+            raise BuildError(
+                f"{inside} does not compile with Python {target.python}",
+                f"Correct the syntax of {file}; the function could not have started.",
+            )
+
+
+def _package(name: str, parts: Sequence[str] = ("",)) -> dict[str, Path]:
+    """Give the source files of a package of ours, or of some of its parts, by name in the zip."""
     spec = find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         raise BuildError(
@@ -64,8 +81,18 @@ def _package(name: str, parts: Sequence[str] = ("",)) -> Iterator[tuple[str, Pat
             "Install the whole project: bootstrap, executor, invoker and wukong belong together.",
         )
     base = Path(next(iter(spec.submodule_search_locations)))
-    for part in parts:
-        place = base / part
-        for file in sorted(place.rglob("*")) if place.is_dir() else [place]:
-            if file.is_file() and file.suffix in _SUFFIXES:
-                yield f"{name}/{file.relative_to(base).as_posix()}", file
+    places = [base / part for part in parts]
+    if missing := [str(place) for place in places if not place.exists()]:
+        raise BuildError(
+            f"package {name!r} lacks {', '.join(missing)}", "Install the whole project again."
+        )
+    return {
+        f"{name}/{file.relative_to(base).as_posix()}": file
+        for place in places
+        for file in _sources(place)
+    }
+
+
+def _sources(place: Path) -> Iterator[Path]:
+    found = place.rglob("*") if place.is_dir() else [place]
+    return (file for file in found if file.is_file() and file.suffix in _SUFFIXES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import re
 import sys
+import sysconfig
 from dataclasses import dataclass
 from typing import Self
 
@@ -34,7 +35,8 @@ class Target:
     architecture
         As Lambda calls it: `x86_64` or `arm64`.
     system
-        `linux` for Lambda; the embedded AWS runs functions on whatever this machine has.
+        `linux` for Lambda, which means one with glibc; the embedded AWS runs functions on
+        whatever this machine has, such as `darwin` or `linux-musl`.
     """
 
     runtime: str
@@ -61,7 +63,7 @@ class Target:
         machine = platform.machine().lower()
         architecture = {"amd64": "x86_64", "aarch64": "arm64"}.get(machine, machine)
         checked = cls.parse(f"python3.{sys.version_info.minor}", architecture)
-        return cls(checked.runtime, checked.architecture, sys.platform)
+        return cls(checked.runtime, checked.architecture, _system())
 
     @property
     def for_lambda(self) -> Target:
@@ -74,6 +76,11 @@ class Target:
         return self == Target.this_machine()
 
     @property
+    def is_this_python(self) -> bool:
+        """Whether bytecode made here is used there; it does not depend on the processor."""
+        return self.python == f"3.{sys.version_info.minor}"
+
+    @property
     def python(self) -> str:
         """The version of Python: `3.13`."""
         return self.runtime.removeprefix("python")
@@ -84,8 +91,14 @@ class Target:
         old = self.python == "3.11"
         newest = _GLIBC_OF_AMAZON_LINUX_2 if old else _GLIBC_OF_AMAZON_LINUX_2023
         processor = {"x86_64": "x86_64", "arm64": "aarch64"}[self.architecture]
-        tags = [f"manylinux_2_{minor}_{processor}" for minor in range(newest, 16, -1)]
+        tags = [f"manylinux_2_{minor}_{processor}" for minor in range(newest, 4, -1)]
         return (*tags, f"manylinux2014_{processor}")
 
     def __str__(self) -> str:
         return f"{self.runtime} on {self.architecture}"
+
+
+def _system() -> str:
+    # Compiled wheels for musl (Alpine) load nowhere on Lambda, although both are Linux.
+    musl = "musl" in str(sysconfig.get_config_var("SOABI"))
+    return f"{sys.platform}-musl" if musl else sys.platform

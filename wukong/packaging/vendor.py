@@ -1,18 +1,18 @@
 """Third-party distributions for a target, as files: what a zip holds beside our own code.
 
-For this machine's own interpreter the installed files are taken as they are. For any other target
-pip fetches wheels of the very same versions, and keeps them in a cache.
+For this machine's own interpreter the installed files are taken as they are, unless they came from
+a wheel that Lambda cannot load. For any other target pip fetches wheels of the very same versions,
+and keeps them in a cache.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path, PurePosixPath
 
@@ -21,6 +21,8 @@ from wukong.packaging.target import Target
 
 # What boto3 brings into Lambda's Python runtime (botocore, jmespath, python-dateutil, s3transfer,
 # six, urllib3) is left out: a second copy would come first on the path, and boto3 would use it.
+# Kept by hand, because following the installed metadata would need the `packaging` library at run
+# time; a test follows it and compares.
 DEPLOYMENT = ("cloudpickle", "valkey")
 BOOTSTRAP = (
     "annotated-types",
@@ -38,6 +40,7 @@ BOOTSTRAP = (
 _LEFT_OUT = frozenset({"__pycache__", "tests", "testing", "bin"})
 _KEPT_OF_METADATA = ("METADATA", "licenses", "LICENSE", "LICENCE", "COPYING", "NOTICE")
 _SECONDS = 300
+_LINES = 20
 
 
 class VendorError(WukongError):
@@ -53,8 +56,8 @@ def vendor(names: Sequence[str], target: Target) -> dict[str, Path]:
         That names the distribution, its version and the target.
     """
     found = [_installed(name) for name in names]
-    if target.is_this_interpreter:
-        return {inside: file for one in found for inside, file in _own_files(one)}
+    if target.is_this_interpreter and all(_runs_on(one, target) for one in found):
+        return {inside: file for one in found for inside, file in _own_files(one).items()}
     pins = [f"{one.metadata['Name']}=={one.version}" for one in found]
     tree = _fetched(pins, target)
     return {
@@ -74,27 +77,53 @@ def _installed(name: str) -> Distribution:
         ) from error
 
 
-def _own_files(one: Distribution) -> Iterator[tuple[str, Path]]:
-    for file in one.files or ():
-        inside = file.as_posix()
-        path = Path(str(file.locate()))
-        if _wanted(inside) and path.is_file():
-            yield inside, path
+def _runs_on(one: Distribution, target: Target) -> bool:
+    """Tell whether the wheel of an installed distribution is one that the target can load.
+
+    What was compiled on this machine, or for a newer glibc than Lambda's, runs here only. A
+    distribution that does not tell, and any system but Lambda's, get the benefit of the doubt.
+    """
+    lines = (one.read_text("WHEEL") or "").splitlines()
+    platforms = {line.rpartition("-")[2] for line in lines if line.startswith("Tag:")}
+    if target.system != "linux" or not platforms:
+        return True
+    return bool(platforms & {"any", *target.platforms})
+
+
+def _own_files(one: Distribution) -> dict[str, Path]:
+    """Give what RECORD lists; raises `VendorError` if that is not all there."""
+    listed = {file.as_posix(): Path(str(file.locate())) for file in one.files or ()}
+    wanted = {inside: path for inside, path in listed.items() if _wanted(inside)}
+    missing = [inside for inside, path in wanted.items() if not path.is_file()]
+    code = [inside for inside in wanted if not _is_metadata(PurePosixPath(inside))]
+    if missing or not code:
+        name = one.metadata["Name"]
+        raise VendorError(
+            f"the installation of {name} {one.version} is not complete: "
+            f"{missing[0] + ' is missing' if missing else 'it lists no code'}",
+            f"Install it again, not editable: pip install --force-reinstall {name}.",
+        )
+    return wanted
 
 
 def _wanted(inside: str) -> bool:
     """Tell what a run needs, and what a licence asks to be kept, from the rest."""
     path = PurePosixPath(inside)
-    if path.is_absolute() or ".." in path.parts or path.suffix in {".pyc", ".pyi"}:
+    if path.is_absolute() or ".." in path.parts or path.suffix in {".pyc", ".pyi", ".pth"}:
         return False
-    if path.parts[0].endswith(".dist-info"):
+    if _is_metadata(path):
         return len(path.parts) > 1 and path.parts[1].startswith(_KEPT_OF_METADATA)
     return not _LEFT_OUT & set(path.parts[:-1])
 
 
+def _is_metadata(path: PurePosixPath) -> bool:
+    return path.parts[0].endswith(".dist-info")
+
+
 def _fetched(pins: Sequence[str], target: Target) -> Path:
     """Give the folder into which pip has put the wheels; from the cache if they are there."""
-    known = hashlib.sha256("\n".join([*pins, str(target)]).encode()).hexdigest()[:24]
+    what = "\n".join([*pins, str(target), *target.platforms])
+    known = hashlib.sha256(what.encode()).hexdigest()[:24]
     cached = _cache() / known
     if cached.is_dir():
         return cached
@@ -120,22 +149,33 @@ def _pip(pins: Sequence[str], target: Target, tree: Path) -> None:
         *platforms,
         *pins,
     ]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=_SECONDS, env=_plain(), check=False
-    )
-    if done.returncode:
-        shutil.rmtree(tree, ignore_errors=True)
-        said = "\n".join(line for line in done.stderr.splitlines() if line.startswith("ERROR"))
-        raise VendorError(
-            f"no wheels for {target}: {said or done.stderr[-2000:]}",
-            f"Wanted were {', '.join(pins)}; choose another runtime or processor, or versions "
-            "that have wheels for it.",
+    wanted = f"Wanted were {', '.join(pins)}"
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_SECONDS, env=_plain(), check=False
         )
+    except subprocess.TimeoutExpired as error:
+        raise VendorError(
+            f"no wheels for {target}: pip did not finish in {_SECONDS} seconds",
+            f"{wanted}; look at the connection to the package index, then try again.",
+        ) from error
+    if done.returncode:
+        raise VendorError(
+            f"no wheels for {target}: pip ended with {done.returncode}\n{_tail(done.stderr)}",
+            f"{wanted}; choose another runtime or processor, or versions that have wheels for it. "
+            "If it is pip that is missing here: python -m ensurepip.",
+        )
+
+
+def _tail(output: str) -> str:
+    """Give the end of what pip said, where the reason stands, in whole lines."""
+    return "\n".join(output.strip().splitlines()[-_LINES:])
 
 
 def _plain() -> Mapping[str, str]:
     """Give pip our environment, without what would make it install somewhere else."""
-    return {k: v for k, v in os.environ.items() if k not in {"PIP_TARGET", "PIP_USER"}}
+    elsewhere = {"PIP_TARGET", "PIP_USER", "PIP_PREFIX", "PIP_ROOT"}
+    return {name: value for name, value in os.environ.items() if name not in elsewhere}
 
 
 def _cache() -> Path:

@@ -1,8 +1,9 @@
 """Platforms: where functions run.
 
-interface   what the engine asks of a platform
-aws         Lambda, or anything that speaks its API
-local       worker processes on this machine, which take events from a queue in Valkey
-threads     threads       of this process, for small things and tests
-surroundings  what a function finds around it: store URL, platform, time left
+- `interface`: what the engine asks of a platform
+- `aws`: Lambda, or anything that speaks its API
+- `local`: worker processes on this machine, which take events from a queue in Valkey
+- `threads`: threads of this process, for small things and tests
+- `context`: what an invocation is given: its time, its settings
+- `surroundings`: what a function reaches from where it runs: its store, its platform
 """

@@ -92,6 +92,7 @@ class EmbeddedAws:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "ministack"],
                 env=self._server_environment(self._folder),
+                cwd=self._folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -1,0 +1,144 @@
+"""Graphs on the deployed functions: real zips, real roles under enforcement, real Valkey.
+
+The roles' policies are what lets Executors start Executors and the Invoker; were one right missing,
+these runs would not end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+
+import wukong
+from tests.conftest import wait_for
+from wukong.cli.deploy import template_file
+from wukong.packaging.build import build_bootstrap, build_deployment
+from wukong.packaging.target import Target
+from wukong.platform import aws as aws_platform
+from wukong.stack.cloudformation import Stack, StackError
+from wukong.stack.embedded import STACK, EmbeddedAws
+from wukong.stack.releases import Releases
+
+pytestmark = pytest.mark.embedded
+
+
+@pytest.fixture(scope="module")
+def client(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[wukong.Client]:
+    """A client of the real template, with the real packages live."""
+    folder = tmp_path_factory.mktemp("packages")
+    here = Target.this_machine()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+            patch.delenv(name, raising=False)
+        for name, value in aws.environment.items():
+            patch.setenv(name, value)
+        stack = Stack(STACK)
+        stack.deploy(
+            template_file(),
+            build_bootstrap(here, folder / "bootstrap.zip").path,
+            {
+                "Runtime": here.runtime,
+                "Architecture": here.architecture,
+                "StoreUrl": aws.store_url,
+                "Embedded": "true",
+            },
+        )
+        releases = Releases(stack)
+        package = build_deployment(here, folder / "deployment.zip").path
+        releases.wait_until_live(releases.upload(package), 120.0)
+        with wukong.Client() as client:
+            yield client
+        stack.delete()
+
+
+def invocations(component: str) -> int:
+    """Count what Lambda wrote about a function's invocations."""
+    logs: Any = boto3.client("logs")
+    pages = logs.get_paginator("filter_log_events").paginate(
+        logGroupName=f"/aws/lambda/Wukong{component}", filterPattern='"START RequestId"'
+    )
+    return sum(len(page["events"]) for page in pages)
+
+
+@dask.delayed(pure=True)
+def start() -> int:
+    return 1
+
+
+@dask.delayed(pure=True)
+def widen(value: int, i: int) -> int:
+    return value * i
+
+
+def test_executors_hand_off_to_executors_and_the_last_one_joins(client: wukong.Client) -> None:
+    before = invocations("Executor")
+    one = start()
+    total = dask.delayed(sum)([widen(one, i) for i in range(3)])
+    assert total.compute() == 3
+    # One for the leaf, which became one of three; a log is written when its invocation has ended.
+    wait_for(lambda: invocations("Executor") - before == 3, "three Executors in the log")
+
+
+def test_a_wide_fan_out_goes_through_the_invoker(client: wukong.Client) -> None:
+    before = invocations("Invoker")
+    one = start()
+    total = dask.delayed(sum)([widen(one, i) for i in range(13)])
+    assert total.compute(max_executors=20) == sum(range(13))
+    # Twelve children are handed off at once: too many for the Executor itself.
+    wait_for(lambda: invocations("Invoker") - before == 1, "one Invoker in the log")
+
+
+def test_a_matrix_product_is_what_dasks_own_scheduler_gives(client: wukong.Client) -> None:
+    x = da.random.default_rng(3).random((300, 300), chunks=(100, 100))
+    product = x @ x.T
+    assert np.allclose(product.compute(), product.compute(scheduler="sync"))
+
+
+def test_a_batch_too_large_for_a_payload_travels_through_the_store(
+    client: wukong.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aws_platform, "INLINE_LIMIT", 10)
+    total = dask.delayed(sum)([dask.delayed(abs)(-i) for i in range(6)])
+    assert total.compute() == 15
+
+
+def test_a_failing_task_raises_here_with_its_key_and_the_remote_traceback(
+    client: wukong.Client,
+) -> None:
+    def broken(value: int) -> int:
+        raise ValueError(f"no {value}")
+
+    with pytest.raises(ValueError, match="no 1") as caught:
+        dask.delayed(broken)(start()).compute()
+    assert "task 'broken-" in caught.value.__notes__[0]
+    assert "raise ValueError" in str(caught.value.__cause__)
+
+
+def test_a_run_keeps_to_the_versions_that_were_live_when_it_began(client: wukong.Client) -> None:
+    assert client._platform is not None
+    targets = client._platform.targets()
+    name, _, version = targets.executor.partition(":")
+    assert name == "WukongExecutor"
+    assert version.isdecimal()
+
+
+def test_functions_that_are_not_deployed_are_a_clear_error(client: wukong.Client) -> None:
+    config = client.config.changed(
+        "aws_lambda",
+        retrieve_function_names_from_cloudformation=False,
+        executor_function_name="Missing",
+    )
+    with wukong.Client(config) as other, pytest.raises(wukong.WukongError, match="Missing"):
+        start().compute(scheduler=other)
+
+
+def test_a_stack_that_is_not_there_is_named(client: wukong.Client) -> None:
+    with wukong.Client(stack="no-such-stack") as other:
+        with pytest.raises(StackError, match="no stack 'no-such-stack'"):
+            start().compute(scheduler=other)
