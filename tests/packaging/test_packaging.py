@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import marshal
 import os
 import shutil
 import struct
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 import wukong
-from wukong.packaging import archive, vendor
+from wukong.packaging import archive, build
 from wukong.packaging.archive import Archive
-from wukong.packaging.build import build_bootstrap, build_deployment
+from wukong.packaging.build import BuildError, build_all, build_bootstrap, build_deployment
+from wukong.packaging.sizes import sizes_of
 from wukong.packaging.target import Target, TargetError
-from wukong.packaging.vendor import VendorError
 
 ROOT = Path(wukong.__file__).parent.parent
 
@@ -87,6 +89,27 @@ def test_deployment_zip_holds_all_that_its_handlers_need(
     assert isolated(deployment, tmp_path, code).split("\n")[:3] == ["executor", "invoker", "[]"]
 
 
+IMPORT_ALL = """
+import importlib, pathlib
+task = pathlib.Path(sys.path[0])
+for top in ("executor", "invoker", "wukong"):
+    for file in sorted((task / top).rglob("*.py")):
+        name = ".".join(file.relative_to(task).with_suffix("").parts).removesuffix(".__init__")
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            print(error.name)
+"""
+
+
+def test_the_only_module_that_deployment_zip_leaves_to_a_layer_is_dask(
+    deployment: Archive, tmp_path: Path
+) -> None:
+    import boto3  # noqa: F401
+
+    assert set(isolated(deployment, tmp_path, IMPORT_ALL).split()) == {"dask"}
+
+
 def test_bootstrap_zip_holds_all_that_its_handler_needs(bootstrap: Archive, tmp_path: Path) -> None:
     import boto3  # noqa: F401
 
@@ -104,7 +127,6 @@ def test_deployment_zip_is_small_and_holds_our_code_and_two_distributions(
     ours = {name.split("/")[1] for name in names(deployment) if name.startswith("wukong/")}
     kernel = {"__init__.py", "errors.py", "messages.py", "graph", "platform", "storage"}
     assert ours - {"__pycache__"} == kernel
-    assert sum(size for _, size in deployment.parts) == deployment.unzipped_size
 
 
 def test_what_lambdas_runtime_has_is_not_in_the_zips(
@@ -115,31 +137,11 @@ def test_what_lambdas_runtime_has_is_not_in_the_zips(
             assert name.split("/")[0] not in {"boto3", "botocore", "urllib3", "jmespath"}
 
 
-def test_bootstrap_zip_names_every_distribution_that_its_imports_need(tmp_path: Path) -> None:
-    """The list in vendor.py is kept by hand; this follows the declared requirements instead."""
-    from importlib.metadata import requires
-
-    from packaging.requirements import Requirement
-
-    brought = {"boto3", "botocore", "urllib3", "jmespath", "python-dateutil", "s3transfer", "six"}
-    needed, todo = set(), ["aws-lambda-powertools", "requests", "pydantic"]
-    while todo:
-        name = todo.pop()
-        if name in needed | brought:
-            continue
-        needed.add(name)
-        for text in requires(name) or []:
-            one = Requirement(text)
-            if one.marker is None or one.marker.evaluate({"extra": ""}):
-                todo.append(one.name.lower().replace("_", "-"))
-    assert needed == set(vendor.BOOTSTRAP)
-
-
-def test_the_same_input_gives_the_same_bytes_whatever_clock_mask_and_checkout(
-    deployment: Archive, tmp_path: Path
+def test_the_same_input_gives_the_same_bytes_whatever_clock_mask_settings_and_checkout(
+    deployment: Archive, bootstrap: Archive, tmp_path: Path
 ) -> None:
     checkout = tmp_path / "elsewhere"
-    for package in ("executor", "invoker", "wukong"):
+    for package in ("bootstrap", "executor", "invoker", "wukong"):
         shutil.copytree(ROOT / package, checkout / package)
     for file in checkout.rglob("*.py"):
         os.utime(file, (1_000_000_000, 1_000_000_000))
@@ -147,17 +149,34 @@ def test_the_same_input_gives_the_same_bytes_whatever_clock_mask_and_checkout(
     code = (
         "import os, sys; os.umask(0o077); sys.path.insert(0, '.')\n"
         "from pathlib import Path\n"
-        "from wukong.packaging.build import build_deployment\n"
+        "from wukong.packaging.build import build_all\n"
         "from wukong.packaging.target import Target\n"
-        "import wukong; assert wukong.__file__.startswith(os.getcwd()), wukong.__file__\n"
-        "print(build_deployment(Target.this_machine(), Path('out/deployment.zip')).sha256)"
+        "import wukong\n"
+        "if not wukong.__file__.startswith(os.getcwd()): sys.exit(wukong.__file__)\n"
+        "for one in build_all(Target.this_machine(), Path('out')): print(one.sha256)"
     )
+    settings = {"PYTHONHASHSEED": "7", "PYTHONOPTIMIZE": "2", "TZ": "Asia/Tokyo"}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=checkout, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | settings,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == deployment.sha256
+    assert done.stdout.split() == [deployment.sha256, bootstrap.sha256]
     assert hashlib.sha256(deployment.path.read_bytes()).hexdigest() == deployment.sha256
+
+
+def test_the_order_of_files_changes_nothing(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.py", tmp_path / "two.py"
+    one.write_text("1")
+    two.write_text("2")
+    there = archive.write({"a.py": one, "b.py": two}, tmp_path / "there.zip")
+    back = archive.write({"b.py": two, "a.py": one}, tmp_path / "back.zip")
+    assert there.sha256 == back.sha256
+    assert (there.size, there.unzipped_size) == (there.path.stat().st_size, 2)
 
 
 def test_an_archive_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -179,6 +198,70 @@ def test_a_zip_for_another_python_and_processor_holds_its_wheels(tmp_path: Path)
         assert head[:4] == b"\x7fELF"
         assert struct.unpack_from("<H", head, 18)[0] == 183, f"{name} is not for aarch64"
     assert not [name for name in names(zipped) if name.endswith(".pyc")]
+    assert "Without bytecode" in sizes_of(zipped).note
+
+
+def test_this_python_on_another_processor_gets_bytecode_too(tmp_path: Path) -> None:
+    here = Target.this_machine()
+    other = {"x86_64": "arm64", "arm64": "x86_64"}[here.architecture]
+    zipped = build_deployment(Target.parse(here.runtime, other), tmp_path / "deployment.zip")
+    sources = [name for name in names(zipped) if name.endswith(".py")]
+    compiled = [name for name in names(zipped) if name.endswith(".pyc")]
+    assert len(sources) == len(compiled)
+
+
+def test_bytecode_names_its_source_by_its_place_in_the_zip(deployment: Archive) -> None:
+    name = f"executor/__pycache__/function.{sys.implementation.cache_tag}.pyc"
+    code = marshal.loads(zipfile.ZipFile(deployment.path).read(name)[16:])
+    assert code.co_filename == "executor/function.py"
+
+
+def test_code_of_ours_that_does_not_compile_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "__init__.py").write_text("def (")
+    monkeypatch.syspath_prepend(tmp_path)
+    own = build._package("broken")
+    with pytest.raises(BuildError, match=r"broken/__init__\.py does not compile"):
+        build._build(own, (), Target.this_machine(), tmp_path / "out.zip")
+    assert not (tmp_path / "out.zip").exists()
+
+
+def test_a_package_of_ours_that_is_missing_is_named() -> None:
+    with pytest.raises(BuildError, match="package 'no_such_package' is not installed"):
+        build._package("no_such_package")
+    with pytest.raises(BuildError, match=r"package 'executor' lacks .*no_such_part"):
+        build._package("executor", ("no_such_part",))
+
+
+def test_the_table_of_sizes_names_every_part_and_adds_up(bootstrap: Archive) -> None:
+    sizes = sizes_of(bootstrap)
+    rows = {row.part: row for row in sizes.rows}
+    assert rows.keys() == {
+        "annotated_types",
+        "aws_lambda_powertools",
+        "bootstrap",
+        "certifi",
+        "charset_normalizer",
+        "idna",
+        "pydantic",
+        "pydantic_core",
+        "requests",
+        "typing_extensions",
+        "typing_inspection",
+    }
+    assert rows["pydantic"].version == version("pydantic")
+    assert rows["bootstrap"].version == ""
+    assert rows["typing_extensions"].bytecode > 0, "of a module right at the top"
+    assert sum(row.files + row.bytecode for row in sizes.rows) == bootstrap.unzipped_size
+    assert sizes.note == ""
+
+
+def test_both_zips_are_built_into_a_folder(tmp_path: Path) -> None:
+    deployment, bootstrap = build_all(Target.this_machine(), tmp_path / "dist")
+    assert [one.path.name for one in (deployment, bootstrap)] == ["deployment.zip", "bootstrap.zip"]
 
 
 def test_bytecode_is_there_for_this_python_and_used_unchecked(deployment: Archive) -> None:
@@ -202,14 +285,3 @@ def test_a_target_that_lambda_has_not_is_refused(
 ) -> None:
     with pytest.raises(TargetError, match=named):
         Target.parse(runtime, architecture)
-
-
-def test_wheels_are_asked_for_that_the_runtimes_c_library_can_load() -> None:
-    assert Target.parse("python3.11", "x86_64").platforms[0] == "manylinux_2_26_x86_64"
-    assert Target.parse("python3.12", "arm64").platforms[0] == "manylinux_2_34_aarch64"
-    assert Target.parse("python3.12", "arm64").platforms[-1] == "manylinux2014_aarch64"
-
-
-def test_a_distribution_that_is_not_installed_is_named() -> None:
-    with pytest.raises(VendorError, match="distribution no-such-thing is not installed"):
-        vendor.vendor(["no-such-thing"], Target.this_machine())
