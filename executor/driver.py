@@ -106,7 +106,7 @@ class Driver:
         alive = [one for one in begun if one is not None]
         self._tally.lineages = len(alive)
         self._tally.stopped = len(begun) - len(alive)
-        with Heartbeat(self._storage, self._run, [one.lineage for one in alive]) as heartbeat:
+        with Heartbeat(self._storage, self._run, alive) as heartbeat:
             for one in alive:
                 if self._failed:
                     break
@@ -218,14 +218,13 @@ class Driver:
 
 
 class Heartbeat:
-    """Extends the leases of lineages from a thread of its own, three times as often as needed."""
+    """Extends the leases of lineages from a thread of its own, three times while each lasts."""
 
-    SECONDS = 5.0
-
-    def __init__(self, storage: Storage, run: str, lineages: Sequence[Lineage]) -> None:
+    def __init__(self, storage: Storage, run: str, begun: Sequence[Begun]) -> None:
         self._storage = storage
         self._run = run
-        self._lineages = list(lineages)
+        self._lineages = [one.lineage for one in begun]
+        self._pause = min((one.lease_seconds for one in begun), default=0.0) / 3
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
@@ -244,7 +243,7 @@ class Heartbeat:
         self._lineages = [one for one in self._lineages if one != lineage]
 
     def _beat(self) -> None:
-        while not self._over.wait(self.SECONDS):
+        while not self._over.wait(self._pause):
             # A missed beat is made up by the next one; the main thread meets a lost store itself.
             with suppress(StorageError):
                 self._storage.beat(self._run, self._lineages)

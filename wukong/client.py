@@ -13,6 +13,7 @@ Dask takes an object for a scheduler if its type is called a Client and it has `
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -71,6 +72,7 @@ class Client:
     ) -> None:
         self.config = _resolved(config, platform, stack, workers, options)
         self._open = ExitStack()
+        self._opening = threading.Lock()
         self._storage: Storage | None = None
         self._platform: Platform | None = None
 
@@ -102,10 +104,8 @@ class Client:
             return get_sync(dsk, keys)
         wanted = _run_options(self.config.run, options)
         graph = normalise(dsk, keys if isinstance(keys, list) else [keys])
-        self._connect()
-        assert self._storage is not None  # noqa: S101 - tells the type checker what _connect did
-        assert self._platform is not None  # noqa: S101
-        run = Run(graph, self._storage, self._platform, wanted)
+        storage, platform = self._connect()
+        run = Run(graph, storage, platform, wanted)
         run.submit()
         run.wait()
         return assemble(graph, keys, run.gather())
@@ -138,15 +138,16 @@ class Client:
             )
         return f"<wukong.Client on {where}>"
 
-    def _connect(self) -> None:
-        if self._platform is not None:
-            return
-        url = self.config.store.url or self._embedded_store()
-        self._storage = open_storage(url)
-        self._open.callback(self._storage.close)
-        self._storage.ping()
-        self._platform = self._open_platform(url, self._storage)
-        self._open.callback(self._platform.close)
+    def _connect(self) -> tuple[Storage, Platform]:
+        with self._opening:
+            if self._storage is None or self._platform is None:
+                url = self.config.store.url or self._embedded_store()
+                self._storage = open_storage(url)
+                self._open.callback(self._storage.close)
+                self._storage.ping()
+                self._platform = self._open_platform(url, self._storage)
+                self._open.callback(self._platform.close)
+            return self._storage, self._platform
 
     def _embedded_store(self) -> str:
         match self.config.platform:

@@ -19,6 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 from valkey import Valkey
+from valkey.exceptions import ValkeyError
 
 from wukong.messages import ExecutorEvent, InvokerReport, Targets
 from wukong.platform.handlers import EXECUTOR
@@ -56,12 +57,21 @@ class QueuePlatform(Platform):
     def start(self, events: Sequence[ExecutorEvent]) -> InvokerReport:
         """Queue the events."""
         if events:
-            self._server.rpush(events_key(self._queue), *(event.to_bytes() for event in events))
+            self._put([event.to_bytes() for event in events])
         return InvokerReport(accepted=len(events))
 
     def close(self) -> None:
         """Give back the connection."""
         self._server.close()
+
+    def _put(self, events: Sequence[bytes]) -> None:
+        try:
+            self._server.rpush(events_key(self._queue), *events)
+        except ValkeyError as error:
+            raise PlatformError(
+                f"the queue of the workers cannot be reached: {error}",
+                "The store has ended; a new client starts one of its own.",
+            ) from error
 
 
 class LocalPlatform(QueuePlatform):

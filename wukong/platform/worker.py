@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 import uuid
@@ -27,6 +28,8 @@ LISTEN_SECONDS = 1.0
 def main() -> int:
     """Work until the parent process ends or the store is gone; gives the exit status."""
     parent = os.getppid()
+    # Ctrl-C is for the client, which then ends its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     queue, worker = os.environ["WUKONG_QUEUE"], os.environ["WUKONG_WORKER"]
     server: Any = Valkey.from_url(os.environ["WUKONG_STORE_URL"], socket_timeout=30.0)
     waiting, taken = events_key(queue), taken_key(queue, worker)

@@ -77,10 +77,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A lineage may run: its current epoch and its start segment."""
+    """A lineage may run: its current epoch, its start segment, and how long its lease lasts."""
 
     lineage: Lineage
     claim: Claim
+    lease_seconds: float
 
 
 @dataclass(frozen=True, slots=True)

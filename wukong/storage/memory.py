@@ -110,7 +110,8 @@ class MemoryStorage(Storage):
             attempt.epoch += 1
         attempt.token = token
         self._extend(run, start.segment)
-        return Begun(Lineage(start.segment, attempt.epoch), run.claimed(start.segment))
+        lineage = Lineage(start.segment, attempt.epoch)
+        return Begun(lineage, run.claimed(start.segment), run.new.lease_seconds)
 
     def arrive(self, run: str, lineage: Lineage, arrival: Arrival) -> Arrived:
         with self._changed:

@@ -67,7 +67,7 @@ local function lineage() return tonumber(ARGV[2]), ARGV[3] end
 
 local operation = {}
 
--- begin s epoch token -> GO epoch {claim} | STOP.  Stops duplicates while the lease of the first
+-- begin s epoch token -> GO epoch {claim} ttl | STOP.  Stops duplicates while the lease of the first
 -- one lasts, stale epochs, and runs that have ended. The same token gets GO again (lost reply).
 function operation.begin()
   local s, epoch = lineage()
@@ -83,7 +83,7 @@ function operation.begin()
   end
   redis.call('HSET', ep, s, at .. ':R' .. token)
   extend(s)
-  return {'GO', at, claimed(s)}
+  return {'GO', at, claimed(s), config('ttl')}
 end
 
 -- arrive s epoch d root last n-inputs input... (child n-inputs-of-child)...

@@ -347,7 +347,8 @@ def _unfenced(reply: list[Any]) -> None:
 def _begun(start: Start, reply: list[Any]) -> Begun | None:
     if reply[0] != b"GO":
         return None
-    return Begun(Lineage(start.segment, int(reply[1])), _claim(reply[2]))
+    lineage = Lineage(start.segment, int(reply[1]))
+    return Begun(lineage, _claim(reply[2]), int(reply[3]) / 1000)
 
 
 def _claim(item: list[Any]) -> Claim:
