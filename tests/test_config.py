@@ -77,3 +77,19 @@ def test_a_wrong_variable_is_named() -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read"):
         load_config(tmp_path / "none.yaml")
+
+
+def test_the_sample_file_and_the_document_name_every_key_with_its_default() -> None:
+    import yaml
+
+    root = Path(__file__).parents[1]
+    sample = root / "examples" / "wukong-config.yaml"
+    assert load_config(sample, environment={}) == Config()
+    assert yaml.safe_load(sample.read_text()) == Config().model_dump()
+    table = (root / "docs" / "config.md").read_text()
+    for section, keys in Config().model_dump().items():
+        for key in keys if isinstance(keys, dict) else [None]:
+            dotted = section if key is None else f"{section}.{key}"
+            variable = f"WUKONG_{dotted.replace('.', '_')}".upper()
+            assert f"| `{dotted}` |" in table, dotted
+            assert f"`{variable}`" in table, variable

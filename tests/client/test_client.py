@@ -5,6 +5,8 @@ from __future__ import annotations
 import operator
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -166,6 +168,40 @@ def test_an_executor_that_dies_again_and_again_ends_the_run_with_its_task() -> N
     with wukong.Client(wukong.Config(), platform="local", workers=1, **options):
         with pytest.raises(RunError, match="begins with dies-.* was lost 2 times"):
             dask.delayed(dies)().compute()
+
+
+def test_ctrl_c_ends_the_computation_and_every_process_of_it(tmp_path: Any) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import dask, time, wukong\n"
+        "with wukong.Client(wukong.Config(), platform='local', workers=2) as client:\n"
+        "    dask.delayed(abs)(1).compute()\n"
+        "    print(*client._platform.workers.values(), flush=True)\n"
+        "    dask.delayed(time.sleep)(100).compute()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    workers = [int(pid) for pid in process.stdout.readline().split()]
+    assert len(workers) == 2
+    os.killpg(process.pid, signal.SIGINT)
+    _, complaint = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "KeyboardInterrupt" in complaint
+    wait_for(lambda: not any(alive(pid) for pid in workers), "the workers to end")
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_an_unreachable_store_is_a_clear_error() -> None:
