@@ -7,6 +7,7 @@ and keeps them in a cache.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import os
 import subprocess
@@ -92,8 +93,9 @@ def _runs_on(one: Distribution, target: Target) -> bool:
 
 def _own_files(one: Distribution) -> dict[str, Path]:
     """Give what RECORD lists; raises `VendorError` if that is not all there."""
-    listed = {file.as_posix(): Path(str(file.locate())) for file in one.files or ()}
-    wanted = {inside: path for inside, path in listed.items() if _wanted(inside)}
+    # Not one.files: since Python 3.12 that leaves out what is missing, instead of telling.
+    listed = (row[0] for row in csv.reader((one.read_text("RECORD") or "").splitlines()) if row)
+    wanted = {inside: Path(str(one.locate_file(inside))) for inside in listed if _wanted(inside)}
     missing = [inside for inside, path in wanted.items() if not path.is_file()]
     code = [inside for inside in wanted if not _is_metadata(PurePosixPath(inside))]
     if missing or not code:
