@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from wukong.config import load_config
 from wukong.errors import WukongError
 from wukong.packaging.build import build_bootstrap, build_deployment
 from wukong.stack.cloudformation import Stack
+from wukong.stack.embedded import is_in_use
 from wukong.stack.releases import Release, Releases
 
 TEMPLATE = "template-bootstrap.yaml"
@@ -44,8 +44,7 @@ def deploy(
     given.setdefault("Architecture", target.architecture)
     if url := store_url or config.store.url:
         given.setdefault("StoreUrl", url)
-    if os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"):
-        # No TLS, so this is the embedded AWS; the template says what it does otherwise there.
+    if is_in_use():
         given.setdefault("Embedded", "true")
     where = Stack(
         stack or config.aws_lambda.aws_sam_app_name,

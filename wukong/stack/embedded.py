@@ -167,6 +167,11 @@ class EmbeddedAws:
         self.stop()
 
 
+def is_in_use(environment: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether AWS calls of this process go to an embedded AWS: one without TLS."""
+    return environment.get("AWS_ENDPOINT_URL", "").startswith("http://")
+
+
 def _require_ministack() -> None:
     from importlib.util import find_spec
 
