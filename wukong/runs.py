@@ -23,7 +23,7 @@ from wukong.graph.segments import Segment, collapse, leaves
 from wukong.graph.spec import SpecError, make_specs
 from wukong.messages import ExecutorEvent, Start, Targets
 from wukong.platform.interface import Platform, PlatformError
-from wukong.storage import NewRun, RunState, Storage, StorageError
+from wukong.storage import NewRun, RunState, RunStatus, Storage, StorageError
 from wukong.storage.serialisation import Failure, loads
 
 LISTEN_SECONDS = 1.0
@@ -31,6 +31,14 @@ LISTEN_SECONDS = 1.0
 
 CARE_SECONDS = 2.0
 """How often it looks for Executors that have gone."""
+
+FIRST_SECONDS = 180.0
+"""If no Executor has begun after this long, none will: a cold start takes seconds."""
+
+STALL_SECONDS = 1200.0
+"""If nothing has begun or finished for this long, and Executors are missing, nothing will: no
+invocation lasts longer than 900 s.
+https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
 
 class RunError(WukongError):
@@ -78,6 +86,8 @@ class Run:
         self._targets: Targets | None = None
         self._bookmark = ""
         self._refused: list[ExecutorEvent] = []
+        self._progress = (0, 0)
+        self._progress_at = 0.0
 
     @property
     def segments(self) -> Sequence[Segment]:
@@ -116,7 +126,7 @@ class Run:
         RunError
             If the run was cancelled, ran out of time or attempts, or was lost from the store.
         """
-        started = cared = time.monotonic()
+        started = cared = self._progress_at = time.monotonic()
         try:
             while self._waiting:
                 news = self._storage.news(self.id, self._bookmark, LISTEN_SECONDS)
@@ -198,13 +208,15 @@ class Run:
     def _care(self) -> None:
         """Have started again what was refused, and lineages whose lease has expired."""
         self._platform.check()
-        if self._storage.status(self.id).state is None:
+        status = self._storage.status(self.id)
+        if status.state is None:
             raise RunError(
                 f"run {self.id} has vanished from the store",
                 "The store was restarted or flushed, or it evicts keys; it must keep them "
                 "(maxmemory-policy noeviction).",
             )
         expired = self._storage.reap(self.id)
+        self._check_progress(status, missing=bool(expired))
         for start in expired:
             if start.epoch > self._options.max_attempts:
                 keys = ", ".join(map(str, self._segments[start.segment].keys[:3]))
@@ -218,6 +230,21 @@ class Run:
         if again:
             report = self._platform.start(again)
             self._refused = [again[refusal.position] for refusal in report.refused]
+
+    def _check_progress(self, status: RunStatus, *, missing: bool) -> None:
+        """Raise if Executors are missing and nothing has happened for too long."""
+        now = time.monotonic()
+        if (status.begun, status.done) != self._progress:
+            self._progress, self._progress_at = (status.begun, status.done), now
+        allowed = STALL_SECONDS if status.begun else FIRST_SECONDS
+        if missing and now - self._progress_at > allowed:
+            what = "finished or begun" if status.begun else "begun"
+            raise RunError(
+                f"run {self.id}: no Executor has {what} for {allowed:g} s",
+                "The function's log group tells why: often it cannot reach the store "
+                "(WUKONG_STORE_URL, subnets, security groups) or a layer is missing; or the "
+                "account's concurrency is used up.",
+            )
 
     def _raise_end(self, state: RunState) -> None:
         failure = self._storage.failure(self.id)

@@ -17,7 +17,10 @@ import pytest
 
 import wukong
 from tests.conftest import wait_for
+from wukong import runs
 from wukong.config import ConfigError
+from wukong.messages import InvokerReport
+from wukong.platform.threads import ThreadsPlatform
 from wukong.runs import RunCancelledError, RunError, TaskError
 from wukong.storage import StorageError
 
@@ -202,6 +205,18 @@ def alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_a_run_of_which_no_executor_ever_begins_ends_with_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runs, "FIRST_SECONDS", 0.5)
+    monkeypatch.setattr(runs, "CARE_SECONDS", 0.1)
+    monkeypatch.setattr(ThreadsPlatform, "handoff_seconds", 0.1)
+    monkeypatch.setattr(ThreadsPlatform, "start", lambda self, events: InvokerReport(len(events)))
+    with wukong.Client(wukong.Config(), platform="threads"):
+        with pytest.raises(RunError, match="no Executor has begun for 0.5 s"):
+            shout("lost").compute()
 
 
 def test_an_unreachable_store_is_a_clear_error() -> None:

@@ -172,6 +172,19 @@ def test_an_expired_lease_is_reaped_into_the_next_epoch_which_owns_the_same(
     assert [claim.segment for claim in storage.owned(run_id, alive)] == [1]
 
 
+def test_a_hand_off_that_never_began_is_sent_again_in_the_same_epoch(
+    storage: Storage, run_id: str
+) -> None:
+    storage.create(diamond(run_id, handoff_seconds=0.05))
+    reaped: list[Start] = []
+    wait_for(lambda: bool(reaped.extend(storage.reap(run_id)) or reaped), "the lease to expire")
+    assert reaped[0] == Start(0, 1), "both events are good; the first to begin gets in"
+    assert storage.status(run_id).begun == 0
+    assert begin(storage, run_id, 0).lineage == Lineage(0, 1)
+    assert storage.begin(run_id, [Start(0, 1)], "the other") == [None]
+    assert storage.status(run_id).begun == 1
+
+
 def test_a_zombie_is_fenced_and_its_data_is_never_official(storage: Storage, run_id: str) -> None:
     storage.create(diamond(run_id, lease_seconds=0.05))
     zombie = begin(storage, run_id, 0).lineage

@@ -26,7 +26,7 @@ from wukong.platform.handlers import EXECUTOR
 from wukong.platform.interface import Platform, PlatformError
 
 MOST_DEATHS = 10
-"""After so many deaths in a row without an answer a run is not going to get anywhere."""
+"""After so many deaths of workers during one run it is not going to get anywhere."""
 
 STOP_SECONDS = 5.0
 
@@ -43,8 +43,6 @@ def taken_key(queue: str, worker: str) -> str:
 
 class QueuePlatform(Platform):
     """Puts events into the queue; what an Executor in a worker process hands off with."""
-
-    handoff_seconds = 3600.0
 
     def __init__(self, store_url: str, queue: str) -> None:
         self._queue = queue
@@ -90,6 +88,11 @@ class LocalPlatform(QueuePlatform):
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
         for _ in range(workers):
             self._hire()
+
+    def targets(self) -> Targets:
+        """Give the handler; a new run begins, and so does the count of deaths."""
+        self._deaths = 0
+        return super().targets()
 
     @property
     def workers(self) -> dict[str, int]:

@@ -22,8 +22,6 @@ from wukong.platform.interface import Platform
 class ThreadsPlatform(Platform):
     """Runs the Executor in `workers` threads, against the store at `store_url`."""
 
-    handoff_seconds = 3600.0
-
     _named: ClassVar[dict[str, ThreadsPlatform]] = {}
 
     def __init__(self, store_url: str, workers: int) -> None:

@@ -26,8 +26,8 @@ from __future__ import annotations
 
 import abc
 import enum
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from wukong.errors import WukongError
 from wukong.messages import Start
@@ -179,12 +179,24 @@ class News:
 
 @dataclass(frozen=True, slots=True)
 class RunStatus:
-    """Counts for people: the state, segments done, and lineages taken for alive."""
+    """How far a run is.
+
+    Attributes
+    ----------
+    state
+        None if there is no such run.
+    done
+        Segments whose output is official.
+    live
+        Lineages taken for alive.
+    begun
+        How often a lineage has begun, repeats included.
+    """
 
     state: RunState | None
-    done: int
-    live: int
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    done: int = 0
+    live: int = 0
+    begun: int = 0
 
 
 class Storage(abc.ABC):
@@ -220,7 +232,11 @@ class Storage(abc.ABC):
 
     @abc.abstractmethod
     def reap(self, run: str, most: int = 100) -> list[Start]:
-        """Give lineages whose lease has expired, each with its next epoch, to be started again."""
+        """Give lineages whose lease has expired, each with the epoch to start it again in.
+
+        One that had begun gets its next epoch, which fences the old one off; one that was handed
+        off and has not begun keeps its epoch: its event may only be waiting somewhere.
+        """
 
     @abc.abstractmethod
     def stop(self, run: str, state: RunState, failure: bytes = b"") -> bool:

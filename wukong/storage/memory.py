@@ -43,6 +43,7 @@ class _Run:
     new: NewRun
     state: RunState = RunState.RUNNING
     failure: bytes | None = None
+    begun: int = 0
     done: set[int] = field(default_factory=set)
     count: dict[int, int] = field(default_factory=dict)
     claim: dict[int, int] = field(default_factory=dict)
@@ -109,6 +110,7 @@ class MemoryStorage(Storage):
                 return None
             attempt.epoch += 1
         attempt.token = token
+        run.begun += 1
         self._extend(run, start.segment)
         lineage = Lineage(start.segment, attempt.epoch)
         return Begun(lineage, run.claimed(start.segment), run.new.lease_seconds)
@@ -205,7 +207,8 @@ class MemoryStorage(Storage):
             found = []
             for _, segment in expired[:most]:
                 attempt = state.attempts[segment]
-                attempt.epoch, attempt.token = attempt.epoch + 1, None
+                if attempt.token is not None:
+                    attempt.epoch, attempt.token = attempt.epoch + 1, None
                 state.lease[segment] = now + state.new.handoff_seconds
                 found.append(Start(segment, attempt.epoch))
             return found
@@ -243,8 +246,8 @@ class MemoryStorage(Storage):
         with self._changed:
             state = self._runs.get(run)
             if state is None:
-                return RunStatus(None, 0, 0)
-            return RunStatus(state.state, len(state.done), len(state.lease))
+                return RunStatus(None)
+            return RunStatus(state.state, len(state.done), len(state.lease), state.begun)
 
     def read(self, run: str, refs: Sequence[DataRef]) -> list[bytes | None]:
         with self._changed:

@@ -13,7 +13,8 @@
 --   KEYS[7]  ep     hash     lineage -> 'epoch:P' handed off | 'epoch:R<token>' running | 'F' finished
 --   KEYS[8]  ver    hash     segment -> 'lineage.epoch' of its official data
 --   KEYS[9]  news   stream   what the client waits for: root <segment> | end <state>
---   KEYS[10] cfg    hash     ttl, handoff (ms), live (the most lineages alive at once, 0 no limit)
+--   KEYS[10] cfg    hash     ttl, handoff (ms), keep (s), live (the most lineages alive at once, 0
+--                            no limit), begun (how often a lineage has begun)
 --   KEYS[11] spec   hash     segment -> its specification, opaque here
 --   KEYS[12] inp    hash     segment -> its inputs, decimal, separated by blanks
 --   KEYS[13] err    string   the first failure of the run, opaque here
@@ -82,6 +83,7 @@ function operation.begin()
     at = at + 1
   end
   redis.call('HSET', ep, s, at .. ':R' .. token)
+  redis.call('HINCRBY', cfg, 'begun', 1)
   extend(s)
   return {'GO', at, claimed(s), config('ttl')}
 end
@@ -171,13 +173,18 @@ function operation.finish()
   return {'OK'}
 end
 
--- reap most -> OK {s, epoch}...  Leases that have expired: their next epoch, to be started again.
+-- reap most -> OK {s, epoch}...  Leases that have expired, to be started again: one that had begun
+-- in its next epoch; one that was handed off and has not begun (lost, or still waiting) in the same.
 function operation.reap()
   local t = now()
   local found = {}
   for _, s in ipairs(redis.call('ZRANGEBYSCORE', lease, '-inf', t, 'LIMIT', 0, ARGV[2])) do
-    local at = tonumber(string.match(redis.call('HGET', ep, s), '^(%d+):')) + 1
-    redis.call('HSET', ep, s, at .. ':P')
+    local at, state = string.match(redis.call('HGET', ep, s), '^(%d+):(%a)')
+    at = tonumber(at)
+    if state == 'R' then
+      at = at + 1
+      redis.call('HSET', ep, s, at .. ':P')
+    end
     redis.call('ZADD', lease, t + config('handoff'), s)
     found[#found + 1] = tonumber(s)
     found[#found + 1] = at

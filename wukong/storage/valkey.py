@@ -177,10 +177,12 @@ class ValkeyStorage(Storage):
         prefix = _prefix(run)
         with self._reached():
             pipe = self._server.pipeline(transaction=False)
-            state, done, live = (
-                pipe.get(prefix + "st").bitcount(prefix + "done").zcard(prefix + "lease").execute()
-            )
-        return RunStatus(RunState(state.decode()) if state else None, done, max(0, live - 1))
+            pipe.get(prefix + "st").bitcount(prefix + "done")
+            pipe.zcard(prefix + "lease").hget(prefix + "cfg", "begun")
+            state, done, live, begun = pipe.execute()
+        if state is None:
+            return RunStatus(None)
+        return RunStatus(RunState(state.decode()), done, live - 1, int(begun or 0))
 
     def read(self, run: str, refs: Sequence[DataRef]) -> list[bytes | None]:
         if not refs:
