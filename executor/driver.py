@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 import threading
 import traceback
+import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -69,22 +70,17 @@ class Driver:
         What this Executor was asked for.
     platform
         Gives the platform when something is handed off; most Executors never ask.
-    token
-        Names the invocation, so that only a repeat of it may begin the same lineages.
     """
 
     def __init__(
-        self,
-        event: ExecutorEvent,
-        storage: Storage,
-        platform: Callable[[], Platform],
-        token: str,
+        self, event: ExecutorEvent, storage: Storage, platform: Callable[[], Platform]
     ) -> None:
         self._event = event
         self._run = event.run
         self._storage = storage
         self._platform = platform
-        self._token = token
+        # Not the invocation's id: when Lambda repeats an invocation that died, it has the same one.
+        self._token = uuid.uuid4().hex
         self._values: dict[int, Any] = {}
         self._specs: dict[int, Spec] = {}
         self._task = "(none)"
@@ -133,7 +129,7 @@ class Driver:
     def _perform(self, core: Core, instruction: Instruction) -> Event | None:
         match instruction:
             case Fetch(claim, refs):
-                return self._fetch(claim, refs)
+                return self._fetch(core.lineage, claim, refs)
             case Compute(claim):
                 return self._compute(claim)
             case Arrive(claim, last):
@@ -149,8 +145,11 @@ class Driver:
                 self._storage.finish(self._run, core.lineage)
         return None
 
-    def _fetch(self, claim: Claim, refs: Sequence[DataRef]) -> Event:
+    def _fetch(self, lineage: Lineage, claim: Claim, refs: Sequence[DataRef]) -> Event:
         for ref, data in zip(refs, self._storage.read(self._run, refs), strict=True):
+            if data is None and self._storage.beat(self._run, [lineage]):
+                # A newer epoch has done this already and freed the inputs: not ours to complain.
+                return FencedOff()
             if data is None:
                 self._fail(
                     f"(input of segment {claim.segment})",

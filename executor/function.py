@@ -15,7 +15,7 @@ from wukong.platform import surroundings
 from wukong.platform.context import Context, inside_function
 
 
-def lambda_handler(event: object, context: Context) -> dict[str, Any]:
+def lambda_handler(event: object, context: Context) -> dict[str, Any]:  # noqa: ARG001 - Lambda's form
     """Run what the event asks for; answers with counts, results go through storage.
 
     Raises
@@ -31,10 +31,7 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
     from executor.driver import Driver
 
     _compute_nested_in_place()
-    driver = Driver(
-        message, surroundings.store(), surroundings.platform, token=context.aws_request_id
-    )
-    tally = driver.execute()
+    tally = Driver(message, surroundings.store(), surroundings.platform).execute()
     return {
         "wukong": "executed",
         "run": message.run,

@@ -210,8 +210,8 @@ class Storage(abc.ABC):
     def begin(self, run: str, starts: Sequence[Start], token: str) -> list[Begun | None]:
         """Begin lineages; None for each that must not run (duplicate, stale, or the run ended).
 
-        `token` names the invocation: the same token is let in again, as its first reply may have
-        been lost.
+        `token` is new for each invocation, repeats by Lambda included; the same token is let in
+        again, as its first reply may have been lost.
         """
 
     @abc.abstractmethod

@@ -1,0 +1,123 @@
+"""The driver against a real store: when it was replaced, when data is gone, and when all is well."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from executor.driver import Driver
+from wukong.graph.segments import Segment
+from wukong.graph.spec import make_specs
+from wukong.messages import ExecutorEvent, InvokerReport, Start, Targets
+from wukong.platform.interface import Platform
+from wukong.storage import DataRef, NewRun, RunState
+from wukong.storage.memory import MemoryStorage
+from wukong.storage.serialisation import Failure, loads
+
+
+class Recorder(Platform):
+    """A platform that only notes what it was asked to start."""
+
+    def __init__(self) -> None:
+        self.events: list[ExecutorEvent] = []
+
+    def targets(self) -> Targets:
+        return Targets("executor", "invoker")
+
+    def start(self, events: Sequence[ExecutorEvent]) -> InvokerReport:
+        self.events += events
+        return InvokerReport(len(events))
+
+
+def fork(run: str) -> NewRun:
+    """Give a run of one leaf with two children, both of which the client wants."""
+    from dask._task_spec import convert_legacy_graph
+
+    graph = convert_legacy_graph({"a": (abs, -1), "b": (abs, "a"), "c": (abs, "a")})
+    segments = [
+        Segment(0, ("a",), (), (1, 2), root=False),
+        Segment(1, ("b",), (0,), (), root=True),
+        Segment(2, ("c",), (0,), (), root=True),
+    ]
+    return NewRun(
+        run,
+        specs=[spec.to_bytes() for spec in make_specs(segments, graph)],
+        inputs=[segment.inputs for segment in segments],
+        references=[segment.references for segment in segments],
+        leaves=[0],
+    )
+
+
+def event(start: Start) -> ExecutorEvent:
+    return ExecutorEvent("run", (start,), Targets("executor", "invoker"))
+
+
+def execute(storage: MemoryStorage, start: Start) -> Recorder:
+    recorder = Recorder()
+    Driver(event(start), storage, lambda: recorder).execute()
+    return recorder
+
+
+def value(storage: MemoryStorage, segment: int) -> object:
+    (ref,) = storage.versions("run", [segment])
+    assert ref is not None
+    (data,) = storage.read("run", [ref])
+    assert data is not None
+    return loads(data)
+
+
+def test_an_executor_becomes_one_child_and_hands_the_other_off() -> None:
+    storage = MemoryStorage()
+    storage.create(fork("run"))
+    first = execute(storage, Start(0))
+    assert first.events == [ExecutorEvent("run", (Start(2),), first.targets(), hop=1)]
+    second = execute(storage, Start(2))
+    assert second.events == []
+    assert [value(storage, segment) for segment in (1, 2)] == [1, 1]
+    assert storage.status("run").live == 0
+    assert storage.read("run", [DataRef(0, "0.1")]) == [None], "freed after its last consumer"
+
+
+def test_a_repeated_event_does_nothing() -> None:
+    storage = MemoryStorage()
+    storage.create(fork("run"))
+    execute(storage, Start(0))
+    assert execute(storage, Start(0)).events == []
+
+
+class Replacing(MemoryStorage):
+    """Before it answers the first read, the reader is replaced by its next epoch."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        super().__init__(clock=lambda: self.now)
+        self.replaced = False
+
+    def read(self, run: str, refs: Sequence[DataRef]) -> list[bytes | None]:
+        if not self.replaced:
+            self.replaced = True
+            self.now += 1000.0
+            for start in self.reap(run):
+                Driver(event(start), self, Recorder).execute()
+        return super().read(run, refs)
+
+
+def test_a_zombie_whose_inputs_were_freed_by_its_successor_does_not_fail_the_run() -> None:
+    storage = Replacing()
+    storage.create(fork("run"))
+    execute(storage, Start(0))
+    execute(storage, Start(2))
+    assert storage.replaced
+    assert storage.status("run").state is RunState.RUNNING
+    assert storage.failure("run") is None
+    assert [value(storage, segment) for segment in (1, 2)] == [1, 1]
+
+
+def test_an_input_that_the_store_has_lost_fails_the_run_and_says_so() -> None:
+    storage = MemoryStorage()
+    storage.create(fork("run"))
+    execute(storage, Start(0))
+    storage.delete("run", [DataRef(0, "0.1")])
+    execute(storage, Start(2))
+    failure = storage.failure("run")
+    assert failure is not None
+    assert "segment 0 is not in the store" in Failure.from_bytes(failure).message
