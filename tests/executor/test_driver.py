@@ -1,4 +1,4 @@
-"""The driver against a real store: when it was replaced, when data is gone, and when all is well."""
+"""The driver against a real store: replaced meanwhile, data gone, and all well."""
 
 from __future__ import annotations
 
