@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from bootstrap.configuration import Configuration
 from bootstrap.deadline import Deadline
-from bootstrap.errors import ConflictError, FunctionBrokenError
+from bootstrap.errors import ConflictError, FunctionBrokenError, RefusedError
 from bootstrap.package import Package
 from bootstrap.plan import Alias, Deployed, Found
 from bootstrap.retry import patiently
@@ -75,7 +75,7 @@ class LambdaApi:
         alias = self.read_alias(name)
         return Found(
             latest=_deployed(answer["Configuration"]),
-            owner=answer.get("Tags", {}).get(OWNER_TAG),
+            owner=_owner(name, answer),
             reserved_concurrency=answer.get("Concurrency", {}).get("ReservedConcurrentExecutions"),
             recursive_loop=recursion["RecursiveLoop"],
             alias=alias,
@@ -86,7 +86,7 @@ class LambdaApi:
     def read_owner(self, name: str) -> tuple[bool, str | None]:
         """Tell whether a function exists, and its owner's tag."""
         answer = self._find(name, self._client.get_function, FunctionName=name)
-        return (False, None) if answer is None else (True, answer.get("Tags", {}).get(OWNER_TAG))
+        return (False, None) if answer is None else (True, _owner(name, answer))
 
     def read_alias(self, name: str) -> Alias | None:
         """Read where `live` points; None if there is no such alias."""
@@ -301,6 +301,19 @@ class LambdaApi:
                 raise
 
         return patiently(find, subject, self._deadline)
+
+
+def _owner(name: str, answer: GetFunctionResponseTypeDef) -> str | None:
+    """Give the owner's tag; tags that could not be read are not taken for none.
+
+    https://docs.aws.amazon.com/lambda/latest/api/API_GetFunction.html
+    """
+    if problem := answer.get("TagsError"):
+        raise RefusedError(
+            f"{name}: its tags cannot be read: {problem.get('Message', problem)}",
+            "The bootstrap's role needs lambda:ListTags on the function.",
+        )
+    return answer.get("Tags", {}).get(OWNER_TAG)
 
 
 def _location(package: Package) -> dict[str, str]:

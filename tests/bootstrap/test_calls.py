@@ -454,6 +454,16 @@ def test_no_access_is_not_taken_for_absent(script: Script) -> None:
         script.perform(deploying())
 
 
+def test_tags_that_may_not_be_read_are_not_taken_for_no_owner(script: Script) -> None:
+    withheld = {
+        "Configuration": {},
+        "TagsError": {"ErrorCode": "AccessDeniedException", "Message": "no lambda:ListTags"},
+    }
+    script.expect("get_function", withheld, FunctionName=INVOKER)
+    with pytest.raises(RefusedError, match="tags cannot be read: no lambda:ListTags"):
+        script.perform(Request(Action.DELETE, Trigger.CLOUDFORMATION, wanted()))
+
+
 def test_a_zip_that_is_refused_costs_no_write(script: Script) -> None:
     body = package(executor=None)
     script.head()
