@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import pytest
 
@@ -13,6 +14,8 @@ from wukong.stack.valkey import EmbeddedValkey
 from wukong.storage import Storage
 from wukong.storage.memory import MemoryStorage
 from wukong.storage.valkey import ValkeyStorage
+
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="session")
@@ -41,10 +44,14 @@ def run_id() -> str:
     return uuid.uuid4().hex
 
 
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
-    """Wait until a condition holds; fails the test if it does not within a generous time."""
-    until = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > until:
-            pytest.fail(f"waited {seconds:g} s in vain for: {what}")
-        time.sleep(0.02)
+def until(
+    condition: Callable[[], T | None], what: str | Callable[[], str], seconds: float = 60.0
+) -> T:
+    """Wait until a condition gives something true, and give that."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.1)
+    story = what if isinstance(what, str) else what()
+    raise AssertionError(f"waited {seconds:g} seconds in vain for {story}")

@@ -5,33 +5,19 @@ from __future__ import annotations
 import io
 import json
 import sys
-import time
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import boto3
 import pytest
 
+from tests.conftest import until
 from wukong.stack.embedded import ACCOUNT, REGION, EmbeddedAws
 
-T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
-
-
-def until(
-    condition: Callable[[], T | None], what: str | Callable[[], str], seconds: float = 60.0
-) -> T:
-    """Wait until a condition gives something true, and give that."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.1)
-    story = what if isinstance(what, str) else what()
-    raise AssertionError(f"waited {seconds:g} seconds in vain for {story}")
 
 
 @dataclass(frozen=True)

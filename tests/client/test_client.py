@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import wukong
-from tests.conftest import wait_for
+from tests.conftest import until
 from wukong import runs
 from wukong.config import ConfigError
 from wukong.messages import InvokerReport
@@ -147,7 +147,7 @@ def test_nothing_of_a_run_is_left_in_the_store(client: wukong.Client) -> None:
     shout("a").compute()
     server = Valkey.from_url(client._storage._url)
     left = [key for key in server.scan_iter("w:*") if not key.endswith(b":events")]
-    wait_for(lambda: not [k for k in left if server.exists(k)], "the keys of the run to go")
+    until(lambda: not [k for k in left if server.exists(k)], "the keys of the run to go")
 
 
 def test_a_worker_that_dies_is_replaced_and_its_work_is_done_again(tmp_path: Any) -> None:
@@ -196,7 +196,7 @@ def test_ctrl_c_ends_the_computation_and_every_process_of_it(tmp_path: Any) -> N
     _, complaint = process.communicate(timeout=60)
     assert process.returncode != 0
     assert "KeyboardInterrupt" in complaint
-    wait_for(lambda: not any(alive(pid) for pid in workers), "the workers to end")
+    until(lambda: not any(alive(pid) for pid in workers), "the workers to end")
 
 
 def alive(pid: int) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import wukong
-from tests.conftest import wait_for
+from tests.conftest import until
 from wukong.cli.deploy import template_file
 from wukong.packaging.build import build_bootstrap, build_deployment
 from wukong.packaging.target import Target
@@ -82,7 +82,7 @@ def test_executors_hand_off_to_executors_and_the_last_one_joins(client: wukong.C
     total = dask.delayed(sum)([widen(one, i) for i in range(3)])
     assert total.compute() == 3
     # One for the leaf, which became one of three; a log is written when its invocation has ended.
-    wait_for(lambda: invocations("Executor") - before == 3, "three Executors in the log")
+    until(lambda: invocations("Executor") - before == 3, "three Executors in the log")
 
 
 def test_a_wide_fan_out_goes_through_the_invoker(client: wukong.Client) -> None:
@@ -91,7 +91,7 @@ def test_a_wide_fan_out_goes_through_the_invoker(client: wukong.Client) -> None:
     total = dask.delayed(sum)([widen(one, i) for i in range(13)])
     assert total.compute(max_executors=20) == sum(range(13))
     # Twelve children are handed off at once: too many for the Executor itself.
-    wait_for(lambda: invocations("Invoker") - before == 1, "one Invoker in the log")
+    until(lambda: invocations("Invoker") - before == 1, "one Invoker in the log")
 
 
 def test_a_matrix_product_is_what_dasks_own_scheduler_gives(client: wukong.Client) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import wait_for
+from tests.conftest import until
 from wukong.messages import Start
 from wukong.storage import Arrival, Begun, DataRef, Fenced, Lineage, NewRun, RunState, Storage
 
@@ -165,7 +165,7 @@ def test_an_expired_lease_is_reaped_into_the_next_epoch_which_owns_the_same(
     dead = begin(storage, run_id, 0).lineage
     storage.arrive(run_id, dead, arrival(0))
     reaped: list[Start] = []
-    wait_for(lambda: bool(reaped.extend(storage.reap(run_id)) or reaped), "the lease to expire")
+    until(lambda: bool(reaped.extend(storage.reap(run_id)) or reaped), "the lease to expire")
     assert Start(0, 2) in reaped
     alive = begin(storage, run_id, 0, epoch=2, token="new").lineage
     assert alive == Lineage(0, 2)
@@ -177,7 +177,7 @@ def test_a_hand_off_that_never_began_is_sent_again_in_the_same_epoch(
 ) -> None:
     storage.create(diamond(run_id, handoff_seconds=0.05))
     reaped: list[Start] = []
-    wait_for(lambda: bool(reaped.extend(storage.reap(run_id)) or reaped), "the lease to expire")
+    until(lambda: bool(reaped.extend(storage.reap(run_id)) or reaped), "the lease to expire")
     assert reaped[0] == Start(0, 1), "both events are good; the first to begin gets in"
     assert storage.status(run_id).begun == 0
     assert begin(storage, run_id, 0).lineage == Lineage(0, 1)
@@ -188,7 +188,7 @@ def test_a_hand_off_that_never_began_is_sent_again_in_the_same_epoch(
 def test_a_zombie_is_fenced_and_its_data_is_never_official(storage: Storage, run_id: str) -> None:
     storage.create(diamond(run_id, lease_seconds=0.05))
     zombie = begin(storage, run_id, 0).lineage
-    wait_for(lambda: bool(storage.reap(run_id)), "the lease to expire")
+    until(lambda: bool(storage.reap(run_id)), "the lease to expire")
     alive = begin(storage, run_id, 0, epoch=2, token="new").lineage
     with pytest.raises(Fenced):
         storage.arrive(run_id, zombie, arrival(0, b"from the zombie"))
