@@ -176,7 +176,9 @@ def test_an_executor_that_dies_again_and_again_ends_the_run_with_its_task() -> N
 def test_ctrl_c_ends_the_computation_and_every_process_of_it(tmp_path: Any) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "import dask, time, wukong\n"
+        "import dask, signal, time, wukong\n"
+        # A shell that runs the tests in the background has switched it off for us.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "with wukong.Client(wukong.Config(), platform='local', workers=2) as client:\n"
         "    dask.delayed(abs)(1).compute()\n"
         "    print(*client._platform.workers.values(), flush=True)\n"
