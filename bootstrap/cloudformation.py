@@ -39,6 +39,11 @@ class CustomResource(BaseModel):
     resource_properties: dict[str, Any]
     physical_resource_id: str = ""
 
+    @property
+    def stack_name(self) -> str:
+        """The stack's name, out of its id."""
+        return self.stack_id.split("/")[1] if "/" in self.stack_id else self.stack_id
+
     def refuse_half_a_rename(self, spec: DeploymentSpec) -> None:
         """Refuse an update that renames one function of the pair and keeps the other.
 

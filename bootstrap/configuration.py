@@ -6,6 +6,8 @@ concurrency, the recursion guard) is not.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
@@ -35,8 +37,8 @@ class Change:
 class Configuration:
     """What a version of a function is made of, besides its code.
 
-    Memory in MB, timeout in seconds. Layers are ordered, as later ones are laid over earlier ones
-    in /opt; subnets and security groups are sets.
+    Memory and ephemeral storage in MB, timeout in seconds. Layers are ordered, as later ones are
+    laid over earlier ones in /opt; subnets and security groups are sets.
     """
 
     handler: str
@@ -51,11 +53,15 @@ class Configuration:
     security_group_ids: frozenset[str] = frozenset()
     tracing: str = "PassThrough"
     log_group: str = ""
+    log_format: str = "Text"
+    ephemeral_storage: int = 512
+    snap_start: str = "None"
 
     @classmethod
     def from_lambda(cls, answer: Description) -> Configuration:
         """Read what Lambda says about a function or a version."""
         vpc = answer.get("VpcConfig", {})
+        logging = answer.get("LoggingConfig", {})
         name = answer.get("FunctionName", "")
         return cls(
             handler=answer.get("Handler", ""),
@@ -69,8 +75,17 @@ class Configuration:
             subnet_ids=frozenset(vpc.get("SubnetIds", [])),
             security_group_ids=frozenset(vpc.get("SecurityGroupIds", [])),
             tracing=answer.get("TracingConfig", {}).get("Mode", "PassThrough"),
-            log_group=answer.get("LoggingConfig", {}).get("LogGroup", default_log_group(name)),
+            log_group=logging.get("LogGroup", default_log_group(name)),
+            log_format=logging.get("LogFormat", "Text"),
+            ephemeral_storage=answer.get("EphemeralStorage", {}).get("Size", 512),
+            snap_start=answer.get("SnapStart", {}).get("ApplyOn", "None"),
         )
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all fields, equal for equal configurations."""
+        values = {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
     def differences(self, other: Configuration) -> tuple[Change, ...]:
         """List what would change if `other` replaced this one."""
@@ -100,6 +115,7 @@ class Configuration:
             "SubnetIds": sorted(self.subnet_ids),
             "SecurityGroupIds": sorted(self.security_group_ids),
         }
+        logging = {"LogGroup": self.log_group, "LogFormat": self.log_format}
         return (
             (("handler",), "Handler", self.handler),
             (("runtime",), "Runtime", self.runtime),
@@ -110,13 +126,21 @@ class Configuration:
             (("environment",), "Environment", {"Variables": dict(self.environment)}),
             (("subnet_ids", "security_group_ids"), "VpcConfig", vpc),
             (("tracing",), "TracingConfig", {"Mode": self.tracing}),
-            (("log_group",), "LoggingConfig", {"LogGroup": self.log_group}),
+            (("log_group", "log_format"), "LoggingConfig", logging),
+            (("ephemeral_storage",), "EphemeralStorage", {"Size": self.ephemeral_storage}),
+            (("snap_start",), "SnapStart", {"ApplyOn": self.snap_start}),
         )
 
 
 def default_log_group(function_name: str) -> str:
     """Name the log group that Lambda takes when none is configured."""
     return f"/aws/lambda/{function_name}"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, frozenset):
+        return sorted(value)
+    return dict(value) if isinstance(value, Mapping) else value
 
 
 def _change(name: str, before: object, after: object) -> Change:

@@ -65,6 +65,12 @@ class SmokeTestError(BootstrapError):
     code = "SMOKE_TEST_FAILED"
 
 
+class NoReleaseError(BootstrapError):
+    """There is no release of that name, or none to go back to."""
+
+    code = "NO_SUCH_RELEASE"
+
+
 class SwitchError(BootstrapError):
     """The pair could not be switched; says whether it was switched back."""
 

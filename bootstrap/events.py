@@ -1,9 +1,9 @@
 """Reads a raw event, of whichever trigger, into a Request, or says why it is ignored.
 
-    S3 notification      deploy the object that the event is about, if it is the package
+    S3 notification      deploy the object that the event is about: the package, or a layer
     EventBridge S3       the same, from a bucket that tells EventBridge
     CloudFormation       Create and Update deploy, Delete deletes
-    manual               {"action": "deploy" | "status", ...}
+    manual               {"action": ...}, as manual.py describes
 
 Everything here comes from outside, so every shape is a pydantic model, and an error names the
 field but never repeats its value: properties may hold secrets.
@@ -11,7 +11,8 @@ field but never repeats its value: properties may hold secrets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, TypeVar
@@ -21,13 +22,15 @@ from pydantic import BaseModel, Field, ValidationError
 
 from bootstrap.cloudformation import CustomResource
 from bootstrap.errors import EventError
+from bootstrap.manual import MANUAL, Action, ManualDelete, ManualHistory, ManualRollback
 from bootstrap.settings import Settings
 from bootstrap.spec import (
     COMPONENTS,
+    LAYER_NAME,
     DeploymentSpec,
     DeploymentWishes,
     FunctionWishes,
-    Wishes,
+    Manifest,
     merge,
 )
 
@@ -48,20 +51,26 @@ class Trigger(StrEnum):
         return self in {Trigger.S3, Trigger.EVENTBRIDGE}
 
 
-class Action(StrEnum):
-    """What is asked for."""
-
-    DEPLOY = "deploy"
-    DELETE = "delete"
-    STATUS = "status"
+LAYERS_FOLDER = "layers/"
+"""Keys in the package's bucket that are layers: `layers/NAME.zip`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One state of the package's object, as an event told it."""
+    """One state of an object, as an event told it.
+
+    Attributes
+    ----------
+    layer
+        Name of the layer that the object is; empty for the deployment package.
+    """
 
     version_id: str | None
     etag: str
+    layer: str = ""
+
+
+_NOTHING = DeploymentWishes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +79,53 @@ class Request:
 
     Attributes
     ----------
+    asked
+        What the event itself wants, if a person sent it.
+    configured
+        What the stack wants: CloudFormation's properties, then the bootstrap's environment.
+    owner
+        In whose name functions are created and changed.
+    by
+        Who asked, for the record: the trigger, and a name if there is one.
     uploads
         What an S3 event told of; empty if no upload triggered this.
-    spec
-        What is wanted of both functions.
+    to, count
+        The release to roll back to, and how many releases to list.
     """
 
     action: Action
     trigger: Trigger
-    spec: DeploymentSpec
+    owner: str
+    configured: tuple[DeploymentWishes, ...]
+    asked: DeploymentWishes = _NOTHING
+    by: str = ""
     uploads: tuple[Upload, ...] = ()
+    to: str = ""
+    count: int = 10
+
+    @property
+    def spec(self) -> DeploymentSpec:
+        """What is wanted of both functions, apart from what a package's manifest wants."""
+        return merge((self.asked, *self.configured), self.owner, adopt=self._adopts)
+
+    def wanted(self, manifest: Manifest) -> DeploymentSpec:
+        """Give what is wanted of both functions, with the package's manifest."""
+        layers: tuple[DeploymentWishes | Manifest, ...] = (self.asked, manifest, *self.configured)
+        return merge(layers, self.owner, adopt=self._adopts)
+
+    @property
+    def _adopts(self) -> bool:
+        return any(said.adopt for said in (self.asked, *self.configured))
+
+    @property
+    def pin(self) -> str:
+        """The package's version that the stack pins; empty if it wants the newest."""
+        return next((said.package_version for said in self.configured if said.package_version), "")
+
+    @property
+    def package_version(self) -> str:
+        """The package's version that is asked for; empty for the newest."""
+        return self.asked.package_version or self.pin
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +151,10 @@ class _S3(BaseModel):
     object: _Object
 
 
+class _Identity(BaseModel):
+    principal_id: str = Field(default="", alias="principalId")
+
+
 class _Record(BaseModel):
     # The schema counts its minor version up for additions only.
     # https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
@@ -112,6 +162,7 @@ class _Record(BaseModel):
     event_source: Literal["aws:s3"] = Field(alias="eventSource")
     event_name: str = Field(alias="eventName")
     s3: _S3
+    identity: _Identity = Field(default=_Identity(), alias="userIdentity")
 
 
 class _Notification(BaseModel):
@@ -127,6 +178,7 @@ class _BridgeObject(BaseModel):
 class _BridgeDetail(BaseModel):
     bucket: _Bucket
     object: _BridgeObject
+    requester: str = ""
 
 
 class _BridgeEvent(BaseModel):
@@ -140,24 +192,9 @@ class _CustomResourceProperties(DeploymentWishes):
     service_timeout: int = 0
 
 
-class _ManualDeploy(DeploymentWishes):
-    action: Literal["deploy"]
-
-
-class _ManualStatus(Wishes):
-    action: Literal["status"]
-
-
-_MANUAL: Mapping[str, type[_ManualDeploy | _ManualStatus]] = {
-    "deploy": _ManualDeploy,
-    "status": _ManualStatus,
-}
-
-_NOTHING = DeploymentWishes()
-
 _HINT = (
     "The function takes S3 and EventBridge notifications of uploads, CloudFormation requests, and "
-    f'{{"action": "{" | ".join(_MANUAL)}"}}.'
+    f'{{"action": "{" | ".join(MANUAL)}"}}.'
 )
 
 
@@ -186,15 +223,18 @@ def read_event(event: object, settings: Settings) -> Request | Ignored:
 
 def _cloudformation(event: object, settings: Settings) -> Request:
     resource = _read(CustomResource, event)
+    by = f"{Trigger.CLOUDFORMATION}:{resource.stack_name}"
+    owner = resource.stack_id
     if resource.request_type == "Delete":
-        spec = merge(_names(resource.resource_properties, settings), _NOTHING, resource.stack_id)
-        return Request(Action.DELETE, Trigger.CLOUDFORMATION, spec)
+        names = _names(resource.resource_properties, settings)
+        return Request(Action.DELETE, Trigger.CLOUDFORMATION, owner, (names,), by=by)
     properties = _read(
         _CustomResourceProperties, resource.resource_properties, "ResourceProperties"
     )
-    spec = merge(properties, settings.wishes(), resource.stack_id)
-    resource.refuse_half_a_rename(spec)
-    return Request(Action.DEPLOY, Trigger.CLOUDFORMATION, spec)
+    configured = (properties, settings.wishes())
+    request = Request(Action.DEPLOY, Trigger.CLOUDFORMATION, owner, configured, by=by)
+    resource.refuse_half_a_rename(request.spec)
+    return request
 
 
 def _names(properties: Mapping[str, Any], settings: Settings) -> DeploymentWishes:
@@ -216,49 +256,88 @@ def _names(properties: Mapping[str, Any], settings: Settings) -> DeploymentWishe
 
 
 def _notification(event: object, settings: Settings) -> Request | Ignored:
-    records = _read(_Notification, event).records
-    uploads = tuple(
-        Upload(record.s3.object.version_id, record.s3.object.etag.strip('"'))
-        for record in records
+    records = [
+        record
+        for record in _read(_Notification, event).records
         if record.event_name.startswith("ObjectCreated:")
-        and record.s3.bucket.name == settings.bucket
-        and unquote_plus(record.s3.object.key) == settings.key
-    )
-    return _uploaded(Trigger.S3, uploads, settings)
+    ]
+    uploads = [
+        _upload(
+            settings,
+            record.s3.bucket.name,
+            unquote_plus(record.s3.object.key),
+            record.s3.object.version_id,
+            record.s3.object.etag,
+        )
+        for record in records
+    ]
+    by = next((record.identity.principal_id for record in records), "")
+    return _uploaded(Trigger.S3, uploads, settings, by.rpartition(":")[2])
 
 
 def _bridge(event: object, settings: Settings) -> Request | Ignored:
     message = _read(_BridgeEvent, event)
     told = message.detail.object
-    # EventBridge sends the key as it is, not encoded as in S3's own notifications.
-    ours = (message.detail.bucket.name, told.key) == (settings.bucket, settings.key)
-    created = message.detail_type == "Object Created"
-    uploads = (Upload(told.version_id, told.etag.strip('"')),) if ours and created else ()
-    return _uploaded(Trigger.EVENTBRIDGE, uploads, settings)
+    uploads = []
+    if message.detail_type == "Object Created":
+        # EventBridge sends the key as it is, not encoded as in S3's own notifications.
+        bucket = message.detail.bucket.name
+        uploads = [_upload(settings, bucket, told.key, told.version_id, told.etag)]
+    return _uploaded(Trigger.EVENTBRIDGE, uploads, settings, message.detail.requester)
+
+
+def _upload(
+    settings: Settings, bucket: str, key: str, version_id: str | None, etag: str
+) -> Upload | None:
+    """Give the upload if it is of the package or of a layer in our bucket."""
+    if bucket != settings.bucket:
+        return None
+    layer = re.fullmatch(rf"{LAYERS_FOLDER}({LAYER_NAME})\.zip", key)
+    if key != settings.key and not layer:
+        return None
+    name = layer.group(1) if layer and key != settings.key else ""
+    return Upload(version_id, etag.strip('"'), name)
 
 
 def _uploaded(
-    trigger: Trigger, uploads: tuple[Upload, ...], settings: Settings
+    trigger: Trigger, uploads: Iterable[Upload | None], settings: Settings, by: str
 ) -> Request | Ignored:
-    if not uploads:
-        return Ignored(trigger, f"No upload of s3://{settings.bucket}/{settings.key}.")
-    return Request(Action.DEPLOY, trigger, _known_spec(settings), uploads)
+    ours = tuple(upload for upload in uploads if upload is not None)
+    if not ours:
+        places = f"s3://{settings.bucket}/{settings.key} or {LAYERS_FOLDER}NAME.zip"
+        return Ignored(trigger, f"No upload of {places}.")
+    return Request(
+        Action.DEPLOY,
+        trigger,
+        settings.owner,
+        (settings.wishes(),),
+        by=f"{trigger}:{by}" if by else trigger.value,
+        uploads=ours,
+    )
 
 
 def _manual(event: object, settings: Settings) -> Request:
     assert isinstance(event, Mapping)  # noqa: S101 -- the pattern that led here says so
-    model = _MANUAL.get(str(event["action"]))
+    model = MANUAL.get(str(event["action"]))
     if model is None:
-        raise EventError("Field 'action': not one of " + ", ".join(_MANUAL) + ".", _HINT)
-    wishes = _read(model, event)
-    if isinstance(wishes, _ManualDeploy):
-        spec = merge(wishes, settings.wishes(), settings.owner)
-        return Request(Action.DEPLOY, Trigger.MANUAL, spec)
-    return Request(Action.STATUS, Trigger.MANUAL, _known_spec(settings))
-
-
-def _known_spec(settings: Settings) -> DeploymentSpec:
-    return merge(_NOTHING, settings.wishes(), settings.owner)
+        raise EventError("Field 'action': not one of " + ", ".join(MANUAL) + ".", _HINT)
+    asked = _read(model, event)
+    request = Request(
+        Action(asked.action),
+        Trigger.MANUAL,
+        settings.owner,
+        (settings.wishes(),),
+        asked=asked if isinstance(asked, DeploymentWishes) else _NOTHING,
+        by=f"{Trigger.MANUAL}:{asked.by}" if asked.by else Trigger.MANUAL.value,
+        to=asked.to if isinstance(asked, ManualRollback) else "",
+        count=asked.count if isinstance(asked, ManualHistory) else 10,
+    )
+    if isinstance(asked, ManualDelete) and asked.confirm != request.spec.executor.function_name:
+        raise EventError(
+            f"Field 'confirm': it is not {request.spec.executor.function_name}.",
+            "Deleting by hand needs the Executor's name, to be sure.",
+        )
+    return request
 
 
 def _read(model: type[M], value: object, where: str = "") -> M:

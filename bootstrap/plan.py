@@ -9,67 +9,15 @@ half-way does the rest. A plan is a value that prints as a readable diff.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from bootstrap.answer import Status
 from bootstrap.configuration import Change, Configuration
 from bootstrap.errors import EventError, NotOursError
+from bootstrap.found import Asynchronous, Deployed, Found
 from bootstrap.package import Package
 from bootstrap.spec import DeploymentSpec, FunctionSpec, Unset
-
-
-@dataclass(frozen=True, slots=True)
-class Deployed:
-    """A version of a function, or `$LATEST`, as Lambda describes it.
-
-    Attributes
-    ----------
-    broken
-        Lambda's reason if its last write could not be finished; empty if all is well.
-    stillborn
-        Whether that write was the creation: such a function can only be created again.
-    """
-
-    version: str
-    arn: str
-    configuration: Configuration
-    code_sha256: str
-    revision_id: str
-    broken: str = ""
-    stillborn: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Alias:
-    """Where `live` points."""
-
-    version: str
-    revision_id: str
-    description: str = ""
-    weighted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """Everything about one existing function that a plan looks at.
-
-    Attributes
-    ----------
-    owner
-        The tag `wukong:owner`; None without one.
-    live
-        The version that the alias points at; None without an alias.
-    asynchronous_retries
-        How often Lambda repeats failed asynchronous invocations of `live`; None if not configured.
-    """
-
-    latest: Deployed
-    owner: str | None
-    reserved_concurrency: int | None
-    recursive_loop: str
-    alias: Alias | None = None
-    live: Deployed | None = None
-    asynchronous_retries: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +62,22 @@ class SetConcurrency:
 
 
 @dataclass(frozen=True, slots=True)
-class SetRetries:
-    """Set how often Lambda repeats failed asynchronous invocations of `live`."""
+class SetAsynchronous:
+    """Set what happens to asynchronous invocations of `live` that fail."""
 
-    maximum: int
+    wanted: Asynchronous
+
+
+@dataclass(frozen=True, slots=True)
+class SetTags:
+    """Add or change these tags, and remove those."""
+
+    added: Mapping[str, str]
+    removed: tuple[str, ...]
 
 
 Preparation = TakeOver | Create | Replace | UpdateConfiguration | UpdateCode
-Setting = SetRecursion | SetConcurrency | SetRetries
+Setting = SetRecursion | SetConcurrency | SetAsynchronous | SetTags
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +92,14 @@ class FunctionPlan:
         Whether to publish, smoke-test and switch.
     settings
         Writes to the function as a whole.
+    asynchronous
+        What is wanted of `live`, and of every version, as runs invoke versions by number.
     """
 
     spec: FunctionSpec
     found: Found | None
     wanted: Configuration
+    asynchronous: Asynchronous
     changes: tuple[Change, ...]
     preparations: tuple[Preparation, ...]
     release: bool
@@ -182,7 +141,10 @@ class Plan:
 
 
 def plan_deployment(
-    spec: DeploymentSpec, package: Package, found: tuple[Found | None, Found | None]
+    spec: DeploymentSpec,
+    package: Package,
+    found: tuple[Found | None, Found | None],
+    layer_arns: Mapping[str, str] | None = None,
 ) -> Plan:
     """Plan the deployment of a package to both functions.
 
@@ -193,13 +155,18 @@ def plan_deployment(
     EventError
         If a function is to be created and nobody says which role it has.
     """
-    for function, exists in zip(spec.functions, found, strict=True):
-        _check_owner(spec, function, exists)
+    check_owners(spec, found)
     executor, invoker = (
-        _plan_function(spec, function, package, exists)
+        _plan_function(spec, function, package, exists, layer_arns or {})
         for function, exists in zip(spec.functions, found, strict=True)
     )
     return Plan((executor, invoker), package, spec.owner)
+
+
+def check_owners(spec: DeploymentSpec, found: tuple[Found | None, Found | None]) -> None:
+    """Refuse to touch a function that is somebody else's."""
+    for function, exists in zip(spec.functions, found, strict=True):
+        _check_owner(spec, function, exists)
 
 
 def is_ours(found: Found, owner: str) -> bool:
@@ -218,14 +185,18 @@ def _check_owner(spec: DeploymentSpec, function: FunctionSpec, found: Found | No
 
 
 def _plan_function(
-    deployment: DeploymentSpec, spec: FunctionSpec, package: Package, found: Found | None
+    deployment: DeploymentSpec,
+    spec: FunctionSpec,
+    package: Package,
+    found: Found | None,
+    layer_arns: Mapping[str, str],
 ) -> FunctionPlan:
     if found is None:
-        return _plan_creation(spec, package, Create())
+        return _plan_creation(spec, package, Create(), layer_arns)
     if found.latest.stillborn and found.live is None:
-        return _plan_creation(spec, package, Replace())
+        return _plan_creation(spec, package, Replace(), layer_arns)
     current = found.live or found.latest
-    wanted = spec.configuration(current.configuration)
+    wanted = spec.configuration(current.configuration, layer_arns)
     changes = _differences(current, wanted, package)
     if found.alias and found.alias.weighted:
         changes += (Change("routing", "two versions", "one version"),)
@@ -234,11 +205,13 @@ def _plan_function(
     if not is_ours(found, deployment.owner):
         changes += (Change("owner", found.owner or "none", deployment.owner),)
         preparations = (TakeOver(), *preparations)
-    settings = _settings(spec, found)
+    asynchronous = _asynchronous(spec, found)
+    settings = _settings(spec, found, asynchronous)
     return FunctionPlan(
         spec=spec,
         found=found,
         wanted=wanted,
+        asynchronous=asynchronous,
         changes=(*changes, *_setting_changes(found, settings)),
         preparations=preparations,
         release=release,
@@ -246,21 +219,27 @@ def _plan_function(
     )
 
 
-def _plan_creation(spec: FunctionSpec, package: Package, step: Create | Replace) -> FunctionPlan:
+def _plan_creation(
+    spec: FunctionSpec, package: Package, step: Create | Replace, layer_arns: Mapping[str, str]
+) -> FunctionPlan:
     if isinstance(spec.role, Unset):
         raise EventError(
             f"Field '{spec.component}.role': nobody says which role the function has.",
             "Give it in the event, or as the bootstrap's environment variable "
             f"WUKONG_{spec.component.upper()}_ROLE.",
         )
+    wanted = spec.configuration(None, layer_arns)
+    nothing = Configuration("none", "none", "none")
+    asynchronous = _asynchronous(spec, None)
     return FunctionPlan(
         spec=spec,
         found=None,
-        wanted=spec.configuration(None),
-        changes=(Change("code", "none", package.sha256[:12]),),
+        wanted=wanted,
+        asynchronous=asynchronous,
+        changes=(Change("code", "none", package.sha256[:12]), *nothing.differences(wanted)),
         preparations=(step,),
         release=True,
-        settings=_settings(spec, None),
+        settings=_settings(spec, None, asynchronous),
     )
 
 
@@ -287,7 +266,18 @@ def _updates(latest: Deployed, wanted: Configuration, package: Package) -> tuple
     return (*steps, UpdateCode()) if code else steps
 
 
-def _settings(spec: FunctionSpec, found: Found | None) -> tuple[Setting, ...]:
+def _asynchronous(spec: FunctionSpec, found: Found | None) -> Asynchronous:
+    now = found.asynchronous if found else Asynchronous()
+    retries, destination = spec.asynchronous_retries, spec.failure_destination
+    return Asynchronous(
+        now.retries if isinstance(retries, Unset) else retries,
+        now.destination if isinstance(destination, Unset) else destination or None,
+    )
+
+
+def _settings(
+    spec: FunctionSpec, found: Found | None, asynchronous: Asynchronous
+) -> tuple[Setting, ...]:
     steps: list[Setting] = []
     if found is None or found.recursive_loop != spec.recursive_loop:
         steps.append(SetRecursion(spec.recursive_loop))
@@ -295,9 +285,13 @@ def _settings(spec: FunctionSpec, found: Found | None) -> tuple[Setting, ...]:
     wanted = spec.reserved_concurrency
     if not isinstance(wanted, Unset) and wanted != reserved:
         steps.append(SetConcurrency(wanted))
-    retries = spec.asynchronous_retries
-    if not isinstance(retries, Unset) and (found is None or retries != found.asynchronous_retries):
-        steps.append(SetRetries(retries))
+    if asynchronous != (found.asynchronous if found else Asynchronous()):
+        steps.append(SetAsynchronous(asynchronous))
+    # A new function is created with its tags.
+    if found is not None and not isinstance(spec.tags, Unset) and spec.tags != found.tags:
+        added = {k: v for k, v in spec.tags.items() if found.tags.get(k) != v}
+        removed = tuple(sorted(found.tags.keys() - spec.tags.keys()))
+        steps.append(SetTags(added, removed))
     return tuple(steps)
 
 
@@ -308,9 +302,12 @@ def _setting_changes(found: Found, settings: tuple[Setting, ...]) -> tuple[Chang
             case SetRecursion(loop):
                 changes.append(Change("recursive_loop", found.recursive_loop, loop))
             case SetConcurrency(reserved):
-                before = found.reserved_concurrency
-                changes.append(Change("reserved_concurrency", f"{before}", f"{reserved}"))
-            case SetRetries(maximum):
-                before = found.asynchronous_retries
-                changes.append(Change("asynchronous_retries", f"{before}", f"{maximum}"))
+                now = found.reserved_concurrency
+                changes.append(Change("reserved_concurrency", f"{now}", f"{reserved}"))
+            case SetAsynchronous(wanted):
+                changes.append(Change("asynchronous", f"{found.asynchronous}", f"{wanted}"))
+            case SetTags(added, removed):
+                gone = sorted({*removed, *(added.keys() & found.tags.keys())})
+                before, after = ", ".join(gone), ", ".join(added)
+                changes.append(Change("tags", before or "none", after or "none"))
     return tuple(changes)

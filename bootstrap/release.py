@@ -4,23 +4,33 @@
                                                  └── switched back if this fails ──┘
 
 `live` moves only in the last two steps, and each alias moves in one write together with its record.
+A rollback uses the same smoke test and the same switch.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from bootstrap.errors import BootstrapError, ConflictError, SmokeTestError, SwitchError
+from bootstrap.configuration import Configuration
+from bootstrap.errors import (
+    BootstrapError,
+    ConflictError,
+    DeadlineError,
+    SmokeTestError,
+    SwitchError,
+    UnreachableError,
+)
+from bootstrap.found import Alias, Asynchronous, Deployed
 from bootstrap.lambda_api import LambdaApi
-from bootstrap.package import Package
-from bootstrap.plan import Deployed, FunctionPlan, SetConcurrency, SetRecursion, SetRetries, Setting
-from bootstrap.record import Record
-from bootstrap.spec import ALIAS, Unset
+from bootstrap.plan import FunctionPlan, Plan
+from bootstrap.record import Origin, Record
+from bootstrap.spec import Component
+from bootstrap.surroundings import Surroundings
 
 logger = Logger(service="bootstrap", child=True)
 
@@ -28,11 +38,48 @@ PING = b'{"wukong":"ping"}'
 
 
 @dataclass(frozen=True, slots=True)
+class Occasion:
+    """Who asked for a release, when, and which uploads it leaves out."""
+
+    by: str
+    at: str
+    request: str
+    held: tuple[str, ...] = ()
+    rollback: bool = False
+
+    def record(
+        self, release: str, previous: str, package: str, sha256: str, configuration: Configuration
+    ) -> Record:
+        """Write down a release of this occasion."""
+        return Record(
+            release=release,
+            previous=previous,
+            package=package,
+            sha=sha256[:12],
+            configuration=configuration.fingerprint,
+            at=self.at,
+            request=self.request,
+            by=self.by,
+            rollback=self.rollback,
+            held=self.held,
+        )
+
+
+@dataclass(slots=True)
 class Candidate:
-    """A published version that may become live."""
+    """A published version that may become live.
+
+    Attributes
+    ----------
+    is_new
+        Whether it was published now, not found to be published already.
+    smoke
+        What it answered to the ping, once it was sent one.
+    """
 
     plan: FunctionPlan
     version: str
+    is_new: bool
     smoke: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -40,30 +87,90 @@ class Candidate:
         """The function's name."""
         return self.plan.spec.function_name
 
+    @property
+    def component(self) -> Component:
+        """Which of the two it is."""
+        return self.plan.spec.component
 
-def publish(api: LambdaApi, plan: FunctionPlan, latest: Deployed, package: Package) -> Candidate:
-    """Publish what was settled, and give every version the Executor's rule about retries.
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """One alias that is to point at another version; `alias` is None if it is to be created."""
+
+    name: str
+    version: str
+    alias: Alias | None
+    record: Record
+
+
+def publish_pair(
+    around: Surroundings, plan: Plan, settled: Mapping[str, Deployed], occasion: Occasion
+) -> tuple[Candidate, ...]:
+    """Publish what was settled, as far as it is to be released, in the order of the switches.
+
+    The Invoker is published first, so that the Executor's version can say which one it goes with:
+    that makes the list of releases readable from the versions alone.
 
     Raises
     ------
     ConflictError
         If Lambda did not take the code that we validated.
     """
-    name = plan.spec.function_name
+    executor, invoker = plan.functions
+    published: list[Candidate] = []
+    live = executor.found.alias.version if executor.found and executor.found.alias else "-"
+    partner = invoker.found.alias.version if invoker.found and invoker.found.alias else "-"
+    if invoker.release:
+        goes_with = "-" if executor.release else live
+        candidate = _publish(around, plan, invoker, settled, occasion, goes_with)
+        partner = candidate.version
+        published.insert(0, candidate)
+    if executor.release:
+        published.insert(0, _publish(around, plan, executor, settled, occasion, partner))
+    return tuple(published)
+
+
+def _publish(
+    around: Surroundings,
+    plan: Plan,
+    function: FunctionPlan,
+    settled: Mapping[str, Deployed],
+    occasion: Occasion,
+    partner: str,
+) -> Candidate:
+    name, package = function.spec.function_name, plan.package
+    latest = settled[name]
     if latest.code_sha256 != package.sha256:
         raise ConflictError(
             f"{name} has code {latest.code_sha256[:12]}, not the package's {package.sha256[:12]}.",
             "Another deployment is at work; send the event again.",
         )
-    version = api.publish(name, latest)
+    origin = Origin(package.id, partner, occasion.at, occasion.by)
+    version, is_new = around.api.publish(name, latest, origin)
+    if function.wanted.snap_start != "None":
+        around.api.await_version(name, version)
     # Runs invoke versions by number, and the setting is looked up under the name that is invoked.
-    if not isinstance(plan.spec.asynchronous_retries, Unset):
-        api.set_retries(name, version, plan.spec.asynchronous_retries)
-    logger.info("published", function=name, version=version)
-    return Candidate(plan, version)
+    if function.asynchronous != Asynchronous():
+        around.api.set_asynchronous(name, version, function.asynchronous)
+    around.progress.tick(f"publish {name}")
+    logger.info("published", function=name, version=version, new=is_new)
+    return Candidate(function, version, is_new)
 
 
-def smoke_test(api: LambdaApi, candidate: Candidate) -> Candidate:
+def discard(api: LambdaApi, candidates: Iterable[Candidate]) -> None:
+    """Delete what was published for nothing; what cannot be deleted is pruned later."""
+    for candidate in candidates:
+        found = candidate.plan.found
+        live = found.alias.version if found and found.alias else None
+        if not candidate.is_new or candidate.version == live:
+            continue
+        try:
+            api.delete_version(candidate.name, candidate.version)
+        except BootstrapError:
+            logger.warning("left", function=candidate.name, version=candidate.version)
+
+
+def smoke_test(around: Surroundings, candidate: Candidate) -> None:
     """Ping a version, and keep its answer.
 
     Raises
@@ -71,10 +178,15 @@ def smoke_test(api: LambdaApi, candidate: Candidate) -> Candidate:
     SmokeTestError
         If the answer is an error or not that component's pong.
     """
-    where = f"{candidate.name}:{candidate.version}"
-    error, payload = api.ping(candidate.name, candidate.version, PING)
+    candidate.smoke = ping(around.api, candidate.name, candidate.version, candidate.component)
+    around.progress.tick(f"smoke-test {candidate.name}")
+
+
+def ping(api: LambdaApi, name: str, version: str, component: Component) -> Mapping[str, Any]:
+    """Give a version's answer to a ping; raises `SmokeTestError` if it is not a good one."""
+    where = f"{name}:{version}"
+    error, payload = api.ping(name, version, PING)
     answer = _json(payload)
-    component = candidate.plan.spec.component
     if error:
         said = answer.get("errorMessage", "") if isinstance(answer, Mapping) else ""
         raise _not_well(where, f"{error} error: {said!s:.500}")
@@ -82,8 +194,8 @@ def smoke_test(api: LambdaApi, candidate: Candidate) -> Candidate:
         raise _not_well(where, f"the answer to a ping was {payload[:200]!r}")
     if answer.get("component") != component:
         raise _not_well(where, f"it says it is {answer.get('component')!r}, not {component!r}")
-    logger.info("smoke test passed", function=candidate.name, version=candidate.version)
-    return Candidate(candidate.plan, candidate.version, answer)
+    logger.info("smoke test passed", function=name, version=version)
+    return answer
 
 
 def _json(payload: bytes) -> object:
@@ -100,76 +212,66 @@ def _not_well(where: str, what: str) -> SmokeTestError:
     )
 
 
-def apply_setting(api: LambdaApi, name: str, setting: Setting) -> None:
-    """Write one setting of a function as a whole."""
-    match setting:
-        case SetRecursion(loop):
-            api.set_recursion(name, loop)
-        case SetConcurrency(reserved):
-            api.set_concurrency(name, reserved)
-        case SetRetries(maximum):
-            api.set_retries(name, ALIAS, maximum)
-
-
-def switch_all(
-    api: LambdaApi, candidates: tuple[Candidate, ...], package: Package, request_id: str
-) -> None:
-    """Make the candidates live, in order; a failure switches those before it back.
+def switch_all(around: Surroundings, switches: Iterable[Switch]) -> None:
+    """Make versions live, in order; a failure switches those before it back.
 
     Raises
     ------
     ConflictError
         If somebody else switched meanwhile, and all is as it was before.
+    DeadlineError
+        If time was up; both versions have passed their tests, so the next event only goes on.
     SwitchError
         With the cause, and what could not be switched back.
     """
-    switched: list[tuple[Candidate, str]] = []
-    for candidate in candidates:
+    done: list[tuple[Switch, str]] = []
+    for switch in switches:
         try:
-            switched.append((candidate, _switch(api, candidate, package, request_id)))
+            done.append((switch, _switch(around.api, switch)))
+        except DeadlineError:
+            raise
         except BootstrapError as error:
-            backs = [_switch_back(api, *done) for done in reversed(switched)]
+            backs = [_switch_back(around.api, *before) for before in reversed(done)]
             left = [name for name in backs if name]
             if isinstance(error, ConflictError) and not left:
                 raise
-            raise _half_switched(candidate, error, left) from error
+            raise _half_switched(switch, error, left) from error
+        around.progress.tick(f"switch {switch.name}")
 
 
-def _switch(api: LambdaApi, candidate: Candidate, package: Package, request_id: str) -> str:
-    found = candidate.plan.found
-    alias = found.alias if found else None
+def _switch(api: LambdaApi, switch: Switch) -> str:
+    alias, record = switch.alias, str(switch.record)
     previous = alias.version if alias else None
-    record = str(Record.now(package.id, package.sha256, previous, request_id))
-    logger.info("switching", function=candidate.name, version=candidate.version, previous=previous)
+    logger.info("switching", function=switch.name, version=switch.version, previous=previous)
     try:
         if alias is None:
-            return api.create_alias(candidate.name, candidate.version, record)
-        return api.update_alias(candidate.name, candidate.version, record, alias.revision_id)
-    except ConflictError:
+            return api.create_alias(switch.name, switch.version, record)
+        return api.update_alias(switch.name, switch.version, record, alias.revision_id)
+    except (ConflictError, UnreachableError):
         # Our own write whose answer was lost, or a deployment of the same release beside us.
-        now = api.read_alias(candidate.name)
-        if now is None or now.weighted or now.version != candidate.version:
+        now = api.read_alias(switch.name)
+        if now is None or now.weighted or now.version != switch.version:
             raise
         return now.revision_id
 
 
-def _switch_back(api: LambdaApi, candidate: Candidate, revision_id: str) -> str:
+def _switch_back(api: LambdaApi, switch: Switch, revision_id: str) -> str:
     """Undo a switch; gives the function's name if that failed."""
-    alias = candidate.plan.found.alias if candidate.plan.found else None
+    alias = switch.alias
     try:
         if alias is None:
-            api.delete_alias(candidate.name)
+            api.delete_alias(switch.name)
         else:
-            api.update_alias(candidate.name, alias.version, alias.description, revision_id)
+            api.update_alias(switch.name, alias.version, alias.description, revision_id)
     except BootstrapError:
-        logger.exception("could not switch back", function=candidate.name)
-        return candidate.name
+        logger.exception("could not switch back", function=switch.name)
+        return switch.name
     return ""
 
 
-def _half_switched(candidate: Candidate, error: BootstrapError, left: list[str]) -> SwitchError:
+def _half_switched(switch: Switch, error: BootstrapError, left: list[str]) -> SwitchError:
     outcome = f"{', '.join(left)} could not be switched back" if left else "all is as it was before"
     return SwitchError(
-        f"{candidate.name} could not be switched ({error.message}); {outcome}.",
+        f"{switch.name} could not be switched ({error.message}); {outcome}.",
         "The same event again finishes the release.",
     )

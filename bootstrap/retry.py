@@ -37,6 +37,8 @@ _ROLE = re.compile(
 )
 # Lambda's, S3's, and S3's where the answer has no body (HEAD).
 _PRECONDITIONS = {"PreconditionFailedException", "PreconditionFailed", "412"}
+# A version whose environment Lambda has given up for idleness, or not yet prepared.
+_NOT_READY = {"ResourceNotReadyException", "SnapStartNotReadyException"}
 _THROTTLES = {"TooManyRequestsException", "ThrottlingException", "Throttling", "SlowDown"}
 _WAITING = (RoleNotReadyError, UpdateInProgressError, ThrottledError)
 
@@ -59,8 +61,8 @@ def _kind(error: ClientError, code: str) -> tuple[type[BootstrapError], str]:
     exists = code == "ResourceConflictException" and "already exist" in text.lower()
     if exists or code in _PRECONDITIONS:
         return ConflictError, "Another deployment is at work; send the event again."
-    if code == "ResourceConflictException":
-        return UpdateInProgressError, "Send the event again when the update has ended."
+    if code == "ResourceConflictException" or code in _NOT_READY:
+        return UpdateInProgressError, "Send the event again when the function is ready."
     if code in _THROTTLES:
         return ThrottledError, "Wait, or raise the account's concurrency limit."
     if code == "InvalidParameterValueException" and _ROLE.search(text):

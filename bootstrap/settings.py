@@ -3,6 +3,10 @@
 WUKONG_PACKAGE_BUCKET, WUKONG_PACKAGE_KEY      the one object that deploys
 WUKONG_OWNER                                   the stack's id; "manual" without a stack
 WUKONG_STORE_URL                               for both functions
+WUKONG_PACKAGE_VERSION                         the S3 version that is to be live; empty: the newest
+WUKONG_KEEP_RELEASES                           how many releases pruning leaves
+WUKONG_LAYER_PREFIX                            layers/NAME.zip becomes the layer <prefix>NAME
+WUKONG_TOPIC                                   SNS topic for news of releases; else EventBridge
 WUKONG_RUNTIME, WUKONG_ARCHITECTURE, ...       any field of a function, for both
 WUKONG_EXECUTOR_MEMORY_SIZE, WUKONG_INVOKER_ROLE, ...           ... or for one
 """
@@ -18,7 +22,7 @@ from pydantic import ValidationError
 from bootstrap.errors import SettingsError
 from bootstrap.spec import COMPONENTS, DeploymentWishes, FunctionWishes
 
-CLEARABLE = frozenset({"layers", "subnet_ids", "security_group_ids"})
+CLEARABLE = frozenset({"layers", "subnet_ids", "security_group_ids", "failure_destination"})
 """Fields where an empty variable means "none"; elsewhere it means "not said"."""
 
 
@@ -30,6 +34,9 @@ class Settings:
     key: str
     owner: str
     said: Mapping[str, Any]
+    keep_releases: int = 10
+    layer_prefix: str = "Wukong-"
+    topic: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -41,13 +48,23 @@ class Settings:
             Naming the variable that is missing.
         """
         wishes: dict[str, Any] = {name: _function(environment, name) for name in COMPONENTS}
-        if "WUKONG_STORE_URL" in environment:
-            wishes["store_url"] = environment["WUKONG_STORE_URL"]
+        for name in ("store_url", "package_version"):
+            if f"WUKONG_{name.upper()}" in environment:
+                wishes[name] = environment[f"WUKONG_{name.upper()}"]
+        keep = environment.get("WUKONG_KEEP_RELEASES") or "10"
+        if not keep.isdecimal() or int(keep) < 2:
+            raise SettingsError(
+                f"Environment variable WUKONG_KEEP_RELEASES: {keep!r:.20} is not a number above 1.",
+                "Correct the parameter KeepReleases and update the stack.",
+            )
         return cls(
             bucket=_required(environment, "WUKONG_PACKAGE_BUCKET"),
             key=_required(environment, "WUKONG_PACKAGE_KEY"),
             owner=environment.get("WUKONG_OWNER") or "manual",
             said=wishes,
+            keep_releases=int(keep),
+            layer_prefix=environment.get("WUKONG_LAYER_PREFIX") or "Wukong-",
+            topic=environment.get("WUKONG_TOPIC", ""),
         )
 
     def wishes(self) -> DeploymentWishes:

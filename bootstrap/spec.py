@@ -1,15 +1,18 @@
 """What is wanted of each function: checks it, fills it in, and knows the only defaults.
 
-    event's properties  >  the bootstrap's environment (the template's parameters)  >  DEFAULTS
+    manual event  >  the package's manifest  >  CloudFormation's properties  >  environment
 
-A field that none of the three gives is UNSET: it is left as it is. `null` (and an empty list)
-clears a field. CloudFormation sends every scalar as a string, so strings are taken for numbers and
-booleans wherever they read as such; names are accepted as `memory_size` and as `MemorySize`.
+The last two repeat the template's parameters. A field that none of them gives is UNSET: it is left
+as it is, or has its default when the function is created. `null` (and an empty list) clears a field
+as if it had never been set. CloudFormation sends every scalar as a string, so strings are taken for
+numbers and booleans wherever they read as such; names are accepted as `memory_size` and as
+`MemorySize`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -45,8 +48,6 @@ DEFAULTS: Final[Mapping[Component, Mapping[str, Any]]] = {
         "architecture": "x86_64",
         "memory_size": 3008,
         "timeout": 900,
-        "recursive_loop": "Allow",
-        "asynchronous_retries": 0,
     },
     "invoker": {
         "function_name": "WukongInvoker",
@@ -55,9 +56,31 @@ DEFAULTS: Final[Mapping[Component, Mapping[str, Any]]] = {
         "architecture": "x86_64",
         "memory_size": 512,
         "timeout": 300,
-        "recursive_loop": "Allow",
     },
 }
+"""For a function that is created; one that exists is left as it is where nobody says."""
+
+ALWAYS: Final[Mapping[Component, Mapping[str, Any]]] = {
+    "executor": {"recursive_loop": "Allow", "asynchronous_retries": 0},
+    "invoker": {"recursive_loop": "Allow"},
+}
+"""What Wukong's protocol needs of every function, unless somebody says otherwise: chains of
+Executors are longer than Lambda's guard allows, and a run's client repeats what failed sooner."""
+
+CLEARED: Final[Mapping[str, Any]] = {
+    "layers": (),
+    "environment": {},
+    "subnet_ids": (),
+    "security_group_ids": (),
+    "tracing": "PassThrough",
+    "log_format": "Text",
+    "ephemeral_storage": 512,
+    "snap_start": "None",
+    "recursive_loop": "Terminate",
+    "tags": {},
+}
+"""What `null` means: what Lambda has where nothing was ever set. For the other fields that is the
+default, or None."""
 
 RESERVED_VARIABLES = frozenset(
     {
@@ -116,9 +139,38 @@ def _sized(variables: dict[str, str]) -> dict[str, str]:
     return variables
 
 
+def _foreign_tags(tags: dict[str, str]) -> dict[str, str]:
+    kept = sorted(key for key in tags if key.lower().startswith(("aws:", "wukong:")))
+    if kept:
+        raise ValueError(f"tags that begin with aws: or wukong: are not yours: {', '.join(kept)}")
+    return tags
+
+
+def _layer(reference: str) -> str:
+    if not re.fullmatch(LAYER_NAME, reference) and not re.fullmatch(LAYER_ARN, reference):
+        raise ValueError(f"{reference!r:.150} is neither a name nor the ARN of a layer version")
+    return reference
+
+
+LAYER_NAME: Final = r"[a-zA-Z0-9_-]{1,64}"
+"""A layer of ours, from `layers/NAME.zip` in the package's bucket."""
+
+LAYER_ARN: Final = r"arn:[^:]+:lambda:[^:]+:\d{12}:layer:[a-zA-Z0-9_-]+:\d+"
+
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9-_]{1,64}$")]
+Runtime = Annotated[str, Field(pattern=r"^python3\.1[1-9]$")]
+Architecture = Literal["x86_64", "arm64"]
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Layer = Annotated[str, AfterValidator(_layer)]
 Variables = Annotated[dict[str, str], BeforeValidator(_variables), AfterValidator(_sized)]
+TagKey = Annotated[str, Field(min_length=1, max_length=128)]
+TagValue = Annotated[str, Field(max_length=256)]
+Tags = Annotated[
+    dict[TagKey, TagValue],
+    Field(max_length=49),
+    BeforeValidator(_variables),
+    AfterValidator(_foreign_tags),
+]
 
 
 class Wishes(BaseModel):
@@ -135,39 +187,72 @@ class Wishes(BaseModel):
     )
 
 
-class FunctionWishes(Wishes):
-    """What an event or the environment may say about one function.
+class FunctionFields(Wishes):
+    """What a package's manifest may say about a function: all but whose it is.
 
     A default here only makes its field optional: `said` gives what was given, and nothing else.
     Limits are those of ordinary functions (the API's own are wider, for managed instances).
     https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
     """
 
-    function_name: Name = ""
-    handler: Annotated[str, Field(pattern=r"^[^\s/]+\.[^\s./]+$", max_length=128)] = ""
-    runtime: Annotated[str, Field(pattern=r"^python3\.1[1-9]$")] = ""
-    architecture: Literal["x86_64", "arm64"] = "x86_64"
-    role: Annotated[str, Field(pattern=r"^arn:[^:]+:iam::\d{12}:role/.+$")] = ""
-    memory_size: Annotated[int, Field(ge=128, le=10_240)] = 0
-    timeout: Annotated[int, Field(ge=1, le=900)] = 0
-    layers: Annotated[Names, Field(max_length=5)] = ()
+    handler: Annotated[str, Field(pattern=r"^[^\s/]+\.[^\s./]+$", max_length=128)] | None = None
+    runtime: Runtime | None = None
+    architecture: Architecture | None = None
+    memory_size: Annotated[int, Field(ge=128, le=10_240)] | None = None
+    timeout: Annotated[int, Field(ge=1, le=900)] | None = None
+    ephemeral_storage: Annotated[int, Field(ge=512, le=10_240)] | None = None
+    layers: Annotated[tuple[Layer, ...], BeforeValidator(_listed), Field(max_length=5)] = ()
     environment: Variables = {}
     subnet_ids: Annotated[Names, Field(max_length=16)] = ()
     security_group_ids: Annotated[Names, Field(max_length=5)] = ()
-    tracing: Literal["Active", "PassThrough"] = "PassThrough"
+    tracing: Literal["Active", "PassThrough"] | None = None
     log_group: str | None = None
-    recursive_loop: Literal["Allow", "Terminate"] = "Allow"
+    log_format: Literal["Text", "JSON"] | None = None
+    snap_start: Literal["None", "PublishedVersions"] | None = None
+    recursive_loop: Literal["Allow", "Terminate"] | None = None
     reserved_concurrency: Annotated[int, Field(ge=0)] | None = None
-    asynchronous_retries: Annotated[int, Field(ge=0, le=2)] = 0
+    asynchronous_retries: Annotated[int, Field(ge=0, le=2)] | None = None
+    failure_destination: Annotated[str, Field(pattern=r"^(arn:.+)?$")] | None = None
+    tags: Tags = {}
+
+
+class FunctionWishes(FunctionFields):
+    """What an event or the environment may say about one function."""
+
+    function_name: Name = ""
+    role: Annotated[str, Field(pattern=r"^arn:[^:]+:iam::\d{12}:role/.+$")] = ""
+
+
+class Manifest(Wishes):
+    """`wukong.json` in a deployment package: how its functions want to be configured."""
+
+    executor: FunctionFields = FunctionFields()
+    invoker: FunctionFields = FunctionFields()
+
+    def said(self) -> dict[str, Any]:
+        """Give only the fields that were given."""
+        return self.model_dump(exclude_unset=True)
 
 
 class DeploymentWishes(Wishes):
-    """What an event or the environment may say about a deployment."""
+    """What an event or the environment may say about a deployment.
+
+    Attributes
+    ----------
+    package_version
+        The S3 version that is to be live, instead of the newest.
+    adopt
+        Whether to take over functions that belong to somebody else.
+    force
+        Whether to deploy the newest package even if it was rolled back.
+    """
 
     executor: FunctionWishes = FunctionWishes()
     invoker: FunctionWishes = FunctionWishes()
     store_url: str = ""
+    package_version: Annotated[str, Field(max_length=1024)] = ""
     adopt: bool = False
+    force: bool = False
 
     def said(self) -> dict[str, Any]:
         """Give only the fields that were given, so that the others stay UNSET."""
@@ -180,12 +265,13 @@ class FunctionSpec:
 
     component: Component
     function_name: str
-    handler: str
-    runtime: str
-    architecture: str
-    memory_size: int
-    timeout: int
     recursive_loop: str
+    handler: str | Unset = UNSET
+    runtime: str | Unset = UNSET
+    architecture: str | Unset = UNSET
+    memory_size: int | Unset = UNSET
+    timeout: int | Unset = UNSET
+    ephemeral_storage: int | Unset = UNSET
     role: str | Unset = UNSET
     layers: tuple[str, ...] | Unset = UNSET
     environment: Mapping[str, str] | Unset = UNSET
@@ -194,39 +280,56 @@ class FunctionSpec:
     security_group_ids: tuple[str, ...] | Unset = UNSET
     tracing: str | Unset = UNSET
     log_group: str | Unset | None = UNSET
+    log_format: str | Unset = UNSET
+    snap_start: str | Unset = UNSET
     reserved_concurrency: int | Unset | None = UNSET
-    asynchronous_retries: int | Unset = UNSET
+    asynchronous_retries: int | Unset | None = UNSET
+    failure_destination: str | Unset | None = UNSET
+    tags: Mapping[str, str] | Unset = UNSET
 
     @property
     def invoke(self) -> str:
         """The name to invoke the function by."""
         return f"{self.function_name}:{ALIAS}"
 
-    @property
-    def module_file(self) -> str:
-        """The file of the handler in the package, `executor/function.py`."""
-        return self.handler.rpartition(".")[0].replace(".", "/") + ".py"
+    def configuration(
+        self, current: Configuration | None, layer_arns: Mapping[str, str] | None = None
+    ) -> Configuration:
+        """Give the whole wanted configuration.
 
-    def configuration(self, current: Configuration | None) -> Configuration:
-        """Give the whole wanted configuration; what is UNSET stays as it is in `current`."""
-        base = current or Configuration(self.handler, self.runtime, "")
+        What is UNSET stays as it is in `current`, or without one has its default. Layers that are
+        given by name become those of `layer_arns`.
+        """
+        base = current or self._default()
         group = default_log_group(self.function_name) if self.log_group is None else self.log_group
-        if current is None and group is UNSET:
-            group = default_log_group(self.function_name)
+        layers = tuple((layer_arns or {}).get(ref, ref) for ref in _or(self.layers, base.layers))
         return Configuration(
-            handler=self.handler,
-            runtime=self.runtime,
-            architecture=self.architecture,
-            memory_size=self.memory_size,
-            timeout=self.timeout,
+            handler=_or(self.handler, base.handler),
+            runtime=_or(self.runtime, base.runtime),
+            architecture=_or(self.architecture, base.architecture),
+            memory_size=_or(self.memory_size, base.memory_size),
+            timeout=_or(self.timeout, base.timeout),
+            ephemeral_storage=_or(self.ephemeral_storage, base.ephemeral_storage),
             role=_or(self.role, base.role),
-            layers=_or(self.layers, base.layers),
+            layers=layers,
             environment=self._environment(base.environment),
             subnet_ids=frozenset(_or(self.subnet_ids, base.subnet_ids)),
             security_group_ids=frozenset(_or(self.security_group_ids, base.security_group_ids)),
             tracing=_or(self.tracing, base.tracing),
             log_group=_or(group, base.log_group),
+            log_format=_or(self.log_format, base.log_format),
+            snap_start=_or(self.snap_start, base.snap_start),
         )
+
+    @property
+    def layer_names(self) -> tuple[str, ...]:
+        """The layers of ours that are wanted by name, in order."""
+        wanted = _or(self.layers, ())
+        return tuple(reference for reference in wanted if re.fullmatch(LAYER_NAME, reference))
+
+    def _default(self) -> Configuration:
+        chosen = {k: v for k, v in DEFAULTS[self.component].items() if k != "function_name"}
+        return Configuration(role="", log_group=default_log_group(self.function_name), **chosen)
 
     def _environment(self, current: Mapping[str, str]) -> dict[str, str]:
         """Give the wanted variables: ours always, the others as wished or as they are."""
@@ -237,6 +340,11 @@ class FunctionSpec:
 
 def _or(wanted: T | Unset, current: T) -> T:
     return current if isinstance(wanted, Unset) else wanted
+
+
+def module_file(handler: str) -> str:
+    """Give the file of a handler in the package, `executor/function.py`."""
+    return handler.rpartition(".")[0].replace(".", "/") + ".py"
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,14 +362,22 @@ class DeploymentSpec:
         return self.executor, self.invoker
 
 
-def merge(event: DeploymentWishes, environment: DeploymentWishes, owner: str) -> DeploymentSpec:
-    """Fill in a deployment: what the event says, then the environment, then the defaults."""
-    said, known = event.said(), environment.said()
+def merge(
+    layers: Sequence[DeploymentWishes | Manifest], owner: str, *, adopt: bool = False
+) -> DeploymentSpec:
+    """Fill in a deployment from what everybody says, the one who decides first."""
+    said = [layer.said() for layer in reversed(layers)]
     specs = {}
     for component in COMPONENTS:
-        common = {
-            key: layer[key] for layer in (known, said) for key in ("store_url",) if key in layer
-        }
-        own = {**DEFAULTS[component], **known.get(component, {}), **said.get(component, {})}
-        specs[component] = FunctionSpec(component, **own, **common)
-    return DeploymentSpec(specs["executor"], specs["invoker"], owner, event.adopt)
+        own: dict[str, Any] = {"function_name": DEFAULTS[component]["function_name"]}
+        own |= ALWAYS[component]
+        for layer in said:
+            own |= layer.get(component, {})
+            own |= {"store_url": layer["store_url"]} if "store_url" in layer else {}
+        cleared = {name: _cleared(component, name) for name, value in own.items() if value is None}
+        specs[component] = FunctionSpec(component, **{**own, **cleared})
+    return DeploymentSpec(specs["executor"], specs["invoker"], owner, adopt)
+
+
+def _cleared(component: Component, name: str) -> object:
+    return CLEARED.get(name, DEFAULTS[component].get(name))

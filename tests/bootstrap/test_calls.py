@@ -15,9 +15,10 @@ from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
 from botocore.stub import ANY, Stubber
 
+from bootstrap.actions import perform
 from bootstrap.answer import Answer, Status
+from bootstrap.configuration import Configuration
 from bootstrap.deadline import Deadline
-from bootstrap.deploy import Surroundings, perform
 from bootstrap.errors import (
     DeadlineError,
     FunctionBrokenError,
@@ -29,8 +30,10 @@ from bootstrap.errors import (
 )
 from bootstrap.events import Action, Request, Trigger, Upload
 from bootstrap.lambda_api import LambdaApi
+from bootstrap.record import Record
 from bootstrap.settings import Settings
-from bootstrap.spec import DeploymentSpec, DeploymentWishes, merge
+from bootstrap.spec import DEFAULTS, DeploymentWishes
+from bootstrap.surroundings import Surroundings
 
 from .conftest import package
 
@@ -84,7 +87,8 @@ class Bucket:
         assert self.body is not None
         assert arguments["IfMatch"] == '"etag"'
         self.reads += 1
-        part = self.body[int(arguments["Range"].removeprefix("bytes=").removesuffix("-")) :]
+        begin, end = arguments["Range"].removeprefix("bytes=").split("-")
+        part = self.body[int(begin) : int(end) + 1]
         return {"Body": StreamingBody(io.BytesIO(part), len(part))}
 
 
@@ -99,7 +103,7 @@ class Script:
         self.bucket = Bucket()
         self.clock = Clock()
         self.heads = 0
-        self.validated = False
+        self.reads = 0
 
     def perform(self, request: Request, seconds: float = 600.0) -> Answer:
         self._script.activate()
@@ -112,7 +116,7 @@ class Script:
     def verify(self) -> None:
         self._script.assert_no_pending_responses()
         assert self.bucket.heads == self.heads
-        assert bool(self.bucket.reads) is self.validated
+        assert self.bucket.reads == self.reads
 
     def expect(self, method: str, answer: dict[str, Any], **arguments: Any) -> None:
         self._script.add_response(method, answer, arguments)
@@ -125,15 +129,16 @@ class Script:
         self.heads += 1
         self.bucket.version = version
 
+    def look(self, version: str = "v2", body: bytes = BODY) -> None:
+        """The package's object is looked up, and its end is read once."""
+        self.head(version)
+        self.reads += 1
+        self.bucket.body = body
+
     def missing(self) -> None:
         """The package's object is looked up, in vain."""
         self.heads += 1
         self.bucket.body = None
-
-    def validate(self, body: bytes = BODY) -> None:
-        """The zip is looked into; in how many reads is the library's business."""
-        self.validated = True
-        self.bucket.body = body
 
     def read(self, name: str, live: dict[str, Any] | None = None, **latest: Any) -> None:
         """A function is read; without `live` it has no alias yet."""
@@ -144,12 +149,24 @@ class Script:
         if live is None:
             self.fail("get_alias", "ResourceNotFoundException", status=404)
             return
-        alias = {"FunctionVersion": "1", "RevisionId": f"alias-{name}", "Description": "by hand"}
-        self.expect("get_alias", alias, FunctionName=name, Name="live")
-        version = described(name, Version="1", **live)
-        self.expect("get_function_configuration", version, FunctionName=name, Qualifier="1")
+        self.alias(name, live.pop("description", "by hand"))
+        if live.pop("is_read", True):
+            version = described(name, Version="1", **live)
+            self.expect("get_function_configuration", version, FunctionName=name, Qualifier="1")
+        if name == INVOKER:
+            self.fail("get_function_event_invoke_config", "ResourceNotFoundException", status=404)
+            return
         rule = {"MaximumRetryAttempts": 0}
         self.expect("get_function_event_invoke_config", rule, FunctionName=name, Qualifier="live")
+
+    def recorded(self, name: str, **more: Any) -> None:
+        """A function is read whose alias has a record: it says what the live version is."""
+        self.read(name, live={"description": str(recorded(name)), "is_read": False}, **more)
+
+    def alias(self, name: str, description: str, version: str = "1") -> None:
+        alias = {"FunctionVersion": version, "RevisionId": f"alias-{name}"}
+        alias["Description"] = description
+        self.expect("get_alias", alias, FunctionName=name, Name="live")
 
     def absent(self, name: str) -> None:
         self.fail("get_function", "ResourceNotFoundException", status=404)
@@ -177,7 +194,9 @@ class Script:
             Environment={"Variables": VARIABLES},
             VpcConfig={"SubnetIds": [], "SecurityGroupIds": []},
             TracingConfig={"Mode": "PassThrough"},
-            LoggingConfig={"LogGroup": f"/aws/lambda/{name}"},
+            LoggingConfig={"LogGroup": f"/aws/lambda/{name}", "LogFormat": "Text"},
+            EphemeralStorage={"Size": 512},
+            SnapStart={"ApplyOn": "None"},
         )
 
     def update_code(self, name: str, revision: str) -> None:
@@ -197,6 +216,7 @@ class Script:
             FunctionName=name,
             CodeSha256=SHA,
             RevisionId=revision,
+            Description=ANY,
         )
         if name == EXECUTOR:
             self.retries(version)
@@ -276,15 +296,40 @@ def described(name: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def wanted(**event: Any) -> DeploymentSpec:
-    common = {"executor": {"role": ROLE}, "invoker": {"role": ROLE}, "store_url": "redis://store"}
-    wishes = DeploymentWishes.model_validate(event)
-    return merge(wishes, DeploymentWishes.model_validate(common), OWNER)
+CONFIGURED = DeploymentWishes.model_validate(
+    {
+        "executor": {"role": ROLE, **DEFAULTS["executor"]},
+        "invoker": {"role": ROLE, **DEFAULTS["invoker"]},
+        "store_url": "redis://store",
+    }
+)
+"""What a stack says: the defaults, as the template's parameters repeat them."""
 
 
 def deploying(*uploads: Upload, **event: Any) -> Request:
     trigger = Trigger.S3 if uploads else Trigger.MANUAL
-    return Request(Action.DEPLOY, trigger, wanted(**event), uploads)
+    asked = DeploymentWishes.model_validate(event)
+    return Request(Action.DEPLOY, trigger, OWNER, (CONFIGURED,), asked, trigger, uploads)
+
+
+def asking(action: Action, to: str = "") -> Request:
+    return Request(action, Trigger.MANUAL, OWNER, (CONFIGURED,), by="manual", to=to)
+
+
+def recorded(name: str, **more: Any) -> Record:
+    """Give the record of a live release whose configuration is the wanted one."""
+    fingerprint = Configuration.from_lambda(described(name)).fingerprint
+    told: dict[str, Any] = {
+        "release": "1.1",
+        "previous": "-",
+        "package": "v2",
+        "sha": SHA[:12],
+        "configuration": fingerprint,
+        "at": "20260102T030405.678Z",
+        "request": "r",
+        "by": "manual",
+    }
+    return Record(**{**told, **more})
 
 
 @pytest.fixture
@@ -296,30 +341,28 @@ def script() -> Iterator[Script]:
 
 def created(script: Script) -> None:
     """Expect both functions to be created and published, up to the smoke test."""
-    script.head()
+    script.look()
     script.absent(EXECUTOR)
     script.absent(INVOKER)
-    script.validate()
     script.create(EXECUTOR)
     script.create(INVOKER)
     script.settle(EXECUTOR)
     script.settle(INVOKER)
-    script.publish(EXECUTOR, "1")
     script.publish(INVOKER, "1")
+    script.publish(EXECUTOR, "1")
 
 
 def changed(script: Script) -> None:
     """Expect new code in both functions and pings, up to the switch."""
-    script.head()
+    script.look()
     script.read(EXECUTOR, live={"CodeSha256": OLD}, CodeSha256=OLD)
     script.read(INVOKER, live={"CodeSha256": OLD}, CodeSha256=OLD)
-    script.validate()
     script.update_code(EXECUTOR, "read")
     script.update_code(INVOKER, "read")
     script.settle(EXECUTOR)
     script.settle(INVOKER)
-    script.publish(EXECUTOR, "2")
     script.publish(INVOKER, "2")
+    script.publish(EXECUTOR, "2")
     script.ping(EXECUTOR, "2")
     script.ping(INVOKER, "2")
 
@@ -350,10 +393,11 @@ def test_changed_code_is_published_pinged_and_switched(script: Script) -> None:
 
 
 def test_a_changed_configuration_of_one_function_leaves_the_other(script: Script) -> None:
-    script.head()
+    script.look()
     script.read(EXECUTOR, live={})
     script.read(INVOKER, live={})
-    script.validate()
+    layers = ["arn:aws:lambda:eu-west-1:123456789012:layer:one:1"]
+    script.expect("get_layer_version_by_arn", {"Content": {"CodeSize": 1}}, Arn=layers[0])
     script.expect(
         "update_function_configuration",
         {},
@@ -366,7 +410,6 @@ def test_a_changed_configuration_of_one_function_leaves_the_other(script: Script
     script.publish(EXECUTOR, "2")
     script.ping(EXECUTOR, "2")
     script.switch(EXECUTOR, "2")
-    layers = ["arn:aws:lambda:eu-west-1:123456789012:layer:one:1"]
     answer = script.perform(deploying(executor={"memory_size": 4096, "layers": layers}))
     assert answer.status is Status.CONFIGURATION_CHANGED
     executor, invoker = answer.functions
@@ -375,10 +418,9 @@ def test_a_changed_configuration_of_one_function_leaves_the_other(script: Script
 
 
 def test_configuration_is_written_and_settled_before_code(script: Script) -> None:
-    script.head()
+    script.look()
     script.read(EXECUTOR, live={"CodeSha256": OLD, "Timeout": 60}, CodeSha256=OLD, Timeout=60)
     script.read(INVOKER, live={})
-    script.validate()
     script.expect(
         "update_function_configuration",
         {},
@@ -396,14 +438,14 @@ def test_configuration_is_written_and_settled_before_code(script: Script) -> Non
 
 
 def test_what_is_live_already_is_only_read(script: Script) -> None:
-    script.head()
+    script.look()
     script.read(EXECUTOR, live={})
     script.read(INVOKER, live={})
     assert script.perform(deploying()).status is Status.UNCHANGED
 
 
 def test_a_broken_latest_does_not_matter_while_live_is_right(script: Script) -> None:
-    script.head()
+    script.look()
     script.read(EXECUTOR, live={}, LastUpdateStatus="Failed", CodeSha256=OLD)
     script.read(INVOKER, live={})
     assert script.perform(deploying()).status is Status.UNCHANGED
@@ -435,7 +477,7 @@ def test_deletion_reads_the_owner_and_deletes_what_is_ours(script: Script) -> No
     script.expect("get_function", theirs, FunctionName=INVOKER)
     script.expect("get_function", ours, FunctionName=EXECUTOR)
     script.expect("delete_function", {}, FunctionName=EXECUTOR)
-    answer = script.perform(Request(Action.DELETE, Trigger.CLOUDFORMATION, wanted()))
+    answer = script.perform(asking(Action.DELETE))
     assert answer.status is Status.DELETED
     assert [function.status for function in answer.functions] == [Status.IGNORED, Status.DELETED]
 
@@ -443,7 +485,7 @@ def test_deletion_reads_the_owner_and_deletes_what_is_ours(script: Script) -> No
 def test_deletion_of_what_is_gone_is_fine(script: Script) -> None:
     script.absent(INVOKER)
     script.absent(EXECUTOR)
-    answer = script.perform(Request(Action.DELETE, Trigger.CLOUDFORMATION, wanted()))
+    answer = script.perform(asking(Action.DELETE))
     assert answer.status is Status.DELETED
 
 
@@ -461,15 +503,14 @@ def test_tags_that_may_not_be_read_are_not_taken_for_no_owner(script: Script) ->
     }
     script.expect("get_function", withheld, FunctionName=INVOKER)
     with pytest.raises(RefusedError, match="tags cannot be read: no right"):
-        script.perform(Request(Action.DELETE, Trigger.CLOUDFORMATION, wanted()))
+        script.perform(asking(Action.DELETE))
 
 
 def test_a_zip_that_is_refused_costs_no_write(script: Script) -> None:
     body = package(executor=None)
-    script.head()
+    script.look(body=body)
     script.absent(EXECUTOR)
     script.absent(INVOKER)
-    script.validate(body)
     with pytest.raises(PackageError, match=r"executor/function\.py"):
         script.perform(deploying())
 
@@ -523,19 +564,18 @@ def test_a_switch_whose_answer_was_lost_counts(script: Script) -> None:
 
 
 def test_a_conflict_is_planned_again_from_what_is_there(script: Script) -> None:
-    script.head()
+    script.look()
     script.read(EXECUTOR, live={"CodeSha256": OLD}, CodeSha256=OLD)
     script.read(INVOKER, live={})
-    script.validate()
     script.fail("update_function_code", "PreconditionFailedException", "changed", 412)
-    script.head()
+    script.look()
     script.read(EXECUTOR, live={})
     script.read(INVOKER, live={})
     assert script.perform(deploying()).status is Status.UNCHANGED
 
 
 def test_an_update_in_progress_is_waited_for(script: Script) -> None:
-    script.head()
+    script.look()
     busy = described(EXECUTOR, LastUpdateStatus="InProgress")
     for _ in range(3):
         script.expect("get_function", {"Configuration": busy}, FunctionName=EXECUTOR)
@@ -546,10 +586,9 @@ def test_an_update_in_progress_is_waited_for(script: Script) -> None:
 
 
 def test_a_conflict_with_an_update_is_tried_again(script: Script) -> None:
-    script.head()
+    script.look()
     script.read(EXECUTOR, live={"MemorySize": 128}, MemorySize=128)
     script.read(INVOKER, live={})
-    script.validate()
     message = "The operation cannot be performed at this time. An update is in progress."
     script.fail("update_function_configuration", "ResourceConflictException", message, 409)
     script.expect(
@@ -570,10 +609,9 @@ NO_ROLE = "The role defined for the function cannot be assumed by Lambda."
 
 
 def test_a_role_that_is_too_new_is_waited_for(script: Script) -> None:
-    script.head()
+    script.look()
     script.absent(EXECUTOR)
     script.read(INVOKER, live={})
-    script.validate()
     for _ in range(3):
         script.fail("create_function", "InvalidParameterValueException", NO_ROLE)
     script.create(EXECUTOR)
@@ -588,10 +626,9 @@ def test_a_role_that_is_too_new_is_waited_for(script: Script) -> None:
 
 def test_a_role_that_never_comes_ends_within_two_minutes() -> None:
     script = Script()
-    script.head()
+    script.look()
     script.absent(EXECUTOR)
     script.absent(INVOKER)
-    script.validate()
     for _ in range(100):
         script.fail("create_function", "InvalidParameterValueException", NO_ROLE)
     with pytest.raises(RoleNotReadyError, match="cannot be assumed"):
@@ -600,10 +637,9 @@ def test_a_role_that_never_comes_ends_within_two_minutes() -> None:
 
 
 def test_settling_ends_with_lambdas_reason(script: Script) -> None:
-    script.head()
+    script.look()
     script.read(EXECUTOR, live={"CodeSha256": OLD}, CodeSha256=OLD)
     script.read(INVOKER, live={})
-    script.validate()
     script.update_code(EXECUTOR, "read")
     script.settle(
         EXECUTOR,
@@ -627,10 +663,9 @@ def test_settling_ends_with_the_time() -> None:
 
 
 def test_a_function_that_never_became_active_is_made_anew(script: Script) -> None:
-    script.head()
+    script.look()
     script.read(EXECUTOR, State="Failed", StateReasonCode="InvalidSubnet")
     script.read(INVOKER, live={})
-    script.validate()
     script.expect("delete_function", {}, FunctionName=EXECUTOR)
     script.create(EXECUTOR)
     script.settle(EXECUTOR)

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from bootstrap.answer import Answer, FunctionAnswer, Status
+from bootstrap.answer import Answer, FunctionAnswer, Release, Status
 from bootstrap.cloudformation import BODY_BYTES, ReplyTo, physical_id, respond
 from bootstrap.errors import AnswerError, EventError
 from bootstrap.function import lambda_handler
-from bootstrap.spec import DeploymentWishes, merge
+from bootstrap.spec import merge
 
-SPEC = merge(DeploymentWishes(), DeploymentWishes(), "owner")
+SPEC = merge([], "owner")
 FUNCTION = FunctionAnswer("executor", "WukongExecutor", "WukongExecutor:live", Status.LIVE, "7")
-ANSWER = Answer(Status.CREATED, "Done.", "v1", "sha", (FUNCTION,))
+ANSWER = Answer(Status.CREATED, "Done.", Release("1.1", "v1", "sha"), (FUNCTION,))
 
 
 def reply_to(**changes: str) -> ReplyTo:

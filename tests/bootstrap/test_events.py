@@ -9,6 +9,7 @@ import pytest
 from bootstrap.errors import EventError, SettingsError
 from bootstrap.events import Action, Ignored, Request, Trigger, Upload, describe, read_event
 from bootstrap.settings import Settings
+from bootstrap.spec import UNSET
 
 ROLE = "arn:aws:iam::123456789012:role/wukong"
 ENVIRONMENT = {
@@ -146,7 +147,8 @@ def test_an_event_wins_over_the_environment_and_that_over_the_defaults() -> None
     assert spec.executor.memory_size == 2048
     assert spec.executor.layers == ("one", "two")
     assert (spec.executor.runtime, spec.invoker.runtime) == ("python3.12", "python3.12")
-    assert spec.invoker.memory_size == 512
+    assert spec.invoker.memory_size is UNSET
+    assert spec.invoker.configuration(None).memory_size == 512
 
 
 def test_cloudformations_strings_are_numbers_and_its_names_are_ours() -> None:

@@ -10,23 +10,22 @@ import pytest
 from bootstrap.answer import Status
 from bootstrap.configuration import Configuration
 from bootstrap.errors import EventError, NotOursError
+from bootstrap.found import Alias, Asynchronous, Deployed, Found
 from bootstrap.package import Package
 from bootstrap.plan import (
-    Alias,
     Create,
-    Deployed,
-    Found,
     FunctionPlan,
+    SetAsynchronous,
     SetConcurrency,
     SetRecursion,
-    SetRetries,
+    SetTags,
     TakeOver,
     UpdateCode,
     UpdateConfiguration,
     plan_deployment,
 )
-from bootstrap.record import Record
-from bootstrap.spec import DeploymentSpec, DeploymentWishes, merge
+from bootstrap.record import Origin, Record, later, short
+from bootstrap.spec import DEFAULTS, DeploymentSpec, DeploymentWishes, Manifest, merge
 
 ROLE = "arn:aws:iam::123456789012:role/wukong"
 PACKAGE = Package("bucket", "deployment.zip", "v1", "etag", 1000, "new code")
@@ -41,13 +40,16 @@ WANTED = Configuration(
 )
 
 
+LAYERS = tuple(f"arn:aws:lambda:eu-west-1:123456789012:layer:{name}:1" for name in "ab")
+
+
 def spec(adopt: bool = False, **executor: Any) -> DeploymentSpec:
-    wishes = {"executor": {"role": ROLE, **executor}, "invoker": {"role": ROLE}}
-    return merge(
-        DeploymentWishes.model_validate({**wishes, "adopt": adopt}),
-        DeploymentWishes(store_url="redis://store"),
-        "owner",
-    )
+    wishes = {
+        "executor": {**DEFAULTS["executor"], "role": ROLE, **executor},
+        "invoker": {"role": ROLE},
+        "store_url": "redis://store",
+    }
+    return merge([DeploymentWishes.model_validate(wishes)], "owner", adopt=adopt)
 
 
 def deployed(configuration: Configuration = WANTED, code: str = "new code") -> Deployed:
@@ -63,7 +65,7 @@ def found(**changes: Any) -> Found:
             "recursive_loop": "Allow",
             "alias": Alias("1", "revision"),
             "live": deployed(),
-            "asynchronous_retries": 0,
+            "asynchronous": Asynchronous(0),
             **changes,
         }
     )
@@ -116,7 +118,7 @@ def test_nothing_that_a_broken_latest_says_is_taken_as_done() -> None:
 
 
 def test_unspecified_is_left_alone_and_null_clears() -> None:
-    layers = ("layer:1",)
+    layers = (LAYERS[0],)
     now = deployed(replace(WANTED, layers=layers, subnet_ids=frozenset({"s"})))
     exists = found(latest=now, live=now, reserved_concurrency=5)
     assert plan(spec(), exists).status is Status.UNCHANGED
@@ -127,10 +129,10 @@ def test_unspecified_is_left_alone_and_null_clears() -> None:
 
 
 def test_the_order_of_layers_matters_and_that_of_subnets_does_not() -> None:
-    now = deployed(replace(WANTED, layers=("a", "b"), subnet_ids=frozenset({"a", "b"})))
+    now = deployed(replace(WANTED, layers=LAYERS, subnet_ids=frozenset({"a", "b"})))
     exists = found(latest=now, live=now)
     assert plan(spec(subnet_ids=["b", "a"]), exists).status is Status.UNCHANGED
-    assert plan(spec(layers=["b", "a"]), exists).status is Status.CONFIGURATION_CHANGED
+    assert plan(spec(layers=list(reversed(LAYERS))), exists).status is Status.CONFIGURATION_CHANGED
 
 
 def test_other_variables_stay_unless_the_environment_is_given() -> None:
@@ -166,13 +168,13 @@ def test_an_alias_on_two_versions_is_made_whole() -> None:
 def test_a_new_function_gets_everything() -> None:
     made = plan(spec(), None)
     assert made.preparations == (Create(),)
-    assert made.settings == (SetRecursion("Allow"), SetRetries(0))
+    assert made.settings == (SetRecursion("Allow"), SetAsynchronous(Asynchronous(0)))
     assert made.wanted.memory_size == 3008
     assert made.wanted.log_group == "/aws/lambda/WukongExecutor"
 
 
 def test_a_new_function_needs_a_role() -> None:
-    nothing = merge(DeploymentWishes(), DeploymentWishes(), "owner")
+    nothing = merge([], "owner")
     with pytest.raises(EventError, match=r"executor\.role"):
         plan(nothing, None)
 
@@ -190,8 +192,102 @@ def test_adopting_tags_first(owner: str | None) -> None:
     assert f"owner: {owner or 'none'} -> owner" in [str(change) for change in made.changes]
 
 
+def test_null_clears_every_field_to_what_lambda_has_where_nothing_was_set() -> None:
+    full = replace(
+        WANTED,
+        ephemeral_storage=1024,
+        tracing="Active",
+        log_format="JSON",
+        snap_start="PublishedVersions",
+        layers=LAYERS,
+    )
+    now = deployed(full)
+    exists = found(
+        latest=now,
+        live=now,
+        asynchronous=Asynchronous(1, "arn:aws:sqs:::q"),
+        tags={"team": "a", "cost": "b"},
+    )
+    assert plan(spec(asynchronous_retries=1), exists).status is Status.UNCHANGED
+    cleared = dict.fromkeys(
+        [
+            "ephemeral_storage",
+            "tracing",
+            "log_format",
+            "snap_start",
+            "layers",
+            "memory_size",
+            "asynchronous_retries",
+            "failure_destination",
+            "tags",
+            "recursive_loop",
+        ]
+    )
+    made = plan(spec(**cleared), exists)
+    assert made.wanted == WANTED
+    assert made.settings == (
+        SetRecursion("Terminate"),
+        SetAsynchronous(Asynchronous()),
+        SetTags({}, ("cost", "team")),
+    )
+
+
+def test_only_the_tags_that_differ_are_written() -> None:
+    made = plan(spec(tags={"team": "b", "kept": "1"}), found(tags={"kept": "1", "gone": "2"}))
+    assert made.settings == (SetTags({"team": "b"}, ("gone",)),)
+    assert made.release is False
+    assert [str(change) for change in made.changes] == ["tags: gone -> team"]
+
+
+def test_where_nobody_says_a_function_is_left_as_it_is_and_a_new_one_has_the_defaults() -> None:
+    only = {"executor": {"role": ROLE}, "invoker": {"role": ROLE}}
+    silent = merge([DeploymentWishes.model_validate(only)], "owner")
+    odd = deployed(replace(WANTED, memory_size=5000, timeout=7, handler="other.handler"))
+    assert plan(silent, found(latest=odd, live=odd)).wanted.memory_size == 5000
+    assert plan(silent, found(latest=odd, live=odd)).status is Status.UNCHANGED
+    assert plan(silent, None).wanted.memory_size == 3008
+
+
+def test_the_event_wins_over_the_manifest_and_that_over_the_template() -> None:
+    template = DeploymentWishes.model_validate(
+        {"executor": {"memory_size": 1024, "timeout": 10, "tracing": "Active"}}
+    )
+    manifest = Manifest.model_validate({"executor": {"memory_size": 2048, "timeout": 20}})
+    event = DeploymentWishes.model_validate({"executor": {"memory_size": 4096}})
+    wanted = merge([event, manifest, template], "owner").executor
+    assert (wanted.memory_size, wanted.timeout, wanted.tracing) == (4096, 20, "Active")
+
+
+def test_layers_given_by_name_become_the_versions_that_were_published() -> None:
+    wishes = spec(layers=[LAYERS[0], "numpy"])
+    assert wishes.executor.layer_names == ("numpy",)
+    made = plan_deployment(wishes, PACKAGE, (found(), None), {"numpy": LAYERS[1]}).functions[0]
+    assert made.wanted.layers == LAYERS
+
+
+RECORD = Record("12345.12345", "12344.12344", "v" * 64, "sha/+=123456", "c" * 12, "2026", "r", "b")
+
+
 def test_a_record_reads_back_and_always_fits() -> None:
-    record = Record.now("v" * 1000, "sha/+=" * 9, None, "request-id-0")
-    assert Record.parse(str(record)) == record
-    assert len(str(record)) <= 256
+    full = replace(RECORD, rollback=True, held=("01234567",) * 4, request="12345678", by="x" * 24)
+    full = replace(full, at="20260102T030405.678Z")
+    assert Record.parse(str(full)) == full
+    assert len(str(full)) <= 256
     assert Record.parse("switched by hand") is None
+    longer = replace(full, package="p" * 1000, by="who ever = this may be " * 9)
+    assert len(str(longer)) <= 256
+    read = Record.parse(str(longer))
+    assert read is not None
+    assert read.package == short("p" * 1000)
+
+
+def test_the_later_of_two_records_counts() -> None:
+    earlier, last = replace(RECORD, at="20260101"), replace(RECORD, at="20260102")
+    assert later(earlier, last) is later(last, earlier) is later(None, last) is last
+    assert later(None, None) is None
+
+
+def test_an_origin_reads_back() -> None:
+    origin = Origin("v1", "7", "20260102T030405.678Z", "s3:alice")
+    assert Origin.parse(str(origin)) == origin
+    assert Origin.parse("") is None

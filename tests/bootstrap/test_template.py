@@ -59,7 +59,19 @@ def test_the_prefix_gives_the_default_names() -> None:
 
 def test_every_variable_of_the_bootstrap_is_one_that_it_reads() -> None:
     variables = RESOURCES["BootstrapFunction"]["Properties"]["Environment"]["Variables"]
-    known = {"WUKONG_PACKAGE_BUCKET", "WUKONG_PACKAGE_KEY", "WUKONG_OWNER", "WUKONG_STORE_URL"}
+    known = {
+        f"WUKONG_{name}"
+        for name in (
+            "PACKAGE_BUCKET",
+            "PACKAGE_KEY",
+            "PACKAGE_VERSION",
+            "OWNER",
+            "STORE_URL",
+            "KEEP_RELEASES",
+            "LAYER_PREFIX",
+            "TOPIC",
+        )
+    }
     for name in FunctionWishes.model_fields:
         for prefix in ("WUKONG", "WUKONG_EXECUTOR", "WUKONG_INVOKER"):
             known.add(f"{prefix}_{name.upper()}")
@@ -69,7 +81,8 @@ def test_every_variable_of_the_bootstrap_is_one_that_it_reads() -> None:
 def test_the_custom_resource_and_the_environment_say_the_same() -> None:
     """An S3 event deploys with the one, CloudFormation with the other."""
     variables = RESOURCES["BootstrapFunction"]["Properties"]["Environment"]["Variables"]
-    settings = Settings.from_environment({name: str(value) for name, value in variables.items()})
+    told = {name: str(value) for name, value in variables.items()} | {"WUKONG_KEEP_RELEASES": "9"}
+    settings = Settings.from_environment(told)
     properties = RESOURCES["Functions"]["Properties"]
     for component in ("executor", "invoker"):
         told = {
@@ -86,15 +99,35 @@ def test_there_are_no_yaml_aliases_which_cloudformation_refuses() -> None:
 
 def test_every_action_that_the_code_calls_is_allowed_and_no_other() -> None:
     code = "\n".join(
-        (Path(__file__).parents[2] / "bootstrap" / name).read_text() for name in ("lambda_api.py",)
+        (Path(__file__).parents[2] / "bootstrap" / name).read_text()
+        for name in ("lambda_api.py", "lambda_reader.py")
     )
-    called = set(re.findall(r"self\._(?:ping_)?client\.([a-z_]+)", code))
+    called = set(re.findall(r"(?:self\._)?client\.([a-z_]+)\b", code)) - {"lambda"}
     called = {"".join(word.capitalize() for word in name.split("_")) for name in called}
-    called = {"InvokeFunction" if name == "Invoke" else name for name in called}
+    other_names = {"Invoke": "InvokeFunction", "GetLayerVersionByArn": "GetLayerVersion"}
+    called = {other_names.get(name, name) for name in called}
     # Lambda gives tags with GetFunction only to those who may list them.
     called.add("ListTags")
     statements = RESOURCES["BootstrapRole"]["Properties"]["Policies"][0]["PolicyDocument"]
-    (allowed,) = [
-        s for s in statements["Statement"] if isinstance(s, dict) and s["Sid"] == "DeployBoth"
+    allowed: set[str] = set()
+    for statement in statements["Statement"]:
+        if isinstance(statement, dict):
+            actions = statement["Action"]
+            allowed |= {actions} if isinstance(actions, str) else set(actions)
+    lambdas = {action.removeprefix("lambda:") for action in allowed if action.startswith("lambda:")}
+    assert lambdas == called
+
+
+def test_the_filters_of_the_buckets_notifications_do_not_overlap() -> None:
+    """S3 refuses a notification whose filters could both take one key."""
+    found = RESOURCES["PackageBucket"]["Properties"]["NotificationConfiguration"]
+    prefixes = [
+        rule["Value"]
+        for configuration in found["LambdaConfigurations"]
+        for rule in configuration["Filter"]["S3Key"]["Rules"]
+        if rule["Name"] == "prefix"
     ]
-    assert {action.removeprefix("lambda:") for action in allowed["Action"]} == called
+    assert prefixes == ["PackageKey", "layers/"]
+    pattern = TEMPLATE["Parameters"]["PackageKey"]["AllowedPattern"]
+    assert re.fullmatch(pattern, "deployment.zip")
+    assert not re.fullmatch(pattern, "layers/deployment.zip")

@@ -41,15 +41,17 @@ class Release:
 
     @property
     def package(self) -> str | None:
-        """Id of the package behind it, its S3 version."""
-        package: str | None = self.answer["release"]["package"]
-        return package
+        """Id of the package behind it, its S3 version; None if none is live."""
+        return self._live("package")
 
     @property
     def code_sha256(self) -> str | None:
         """Base64 of the SHA-256 of the package's bytes, as Lambda gives it."""
-        code: str | None = self.answer["release"]["code_sha256"]
-        return code
+        return self._live("code_sha256")
+
+    def _live(self, field: str) -> str | None:
+        live = self.answer["release"]
+        return str(live[field]) if live else None
 
     @property
     def failure(self) -> str | None:

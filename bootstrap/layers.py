@@ -1,0 +1,129 @@
+"""Layers of ours: `layers/NAME.zip` in the package's bucket becomes the layer `<prefix>NAME`.
+
+A function lists a layer by NAME, between ARNs of other layers if it likes, and gets the version
+that was published from the object as it is now. Each state of the object is published once: what a
+layer version was made from is written in its description.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aws_lambda_powertools import Logger
+from pydantic import ValidationError
+
+from bootstrap import package as packages
+from bootstrap.contents import MANIFEST, Contents, read_contents
+from bootstrap.errors import PackageError
+from bootstrap.events import LAYERS_FOLDER
+from bootstrap.package import Package
+from bootstrap.record import short
+from bootstrap.spec import Architecture, Runtime, Wishes
+
+if TYPE_CHECKING:
+    from bootstrap.lambda_api import LambdaApi
+    from bootstrap.surroundings import Surroundings
+
+logger = Logger(service="bootstrap", child=True)
+
+
+class LayerManifest(Wishes):
+    """`wukong.json` in a layer's zip: what it fits; nothing said fits everything."""
+
+    compatible_runtimes: tuple[Runtime, ...] = ()
+    compatible_architectures: tuple[Architecture, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer that is wanted by name.
+
+    Attributes
+    ----------
+    arn
+        Of the version to use; says that it is yet to be published if nothing may be written.
+    unzipped
+        Bytes of its files.
+    """
+
+    name: str
+    package: Package
+    arn: str
+    unzipped: int
+
+
+def find_uploads(around: Surroundings, names: Iterable[str]) -> dict[str, Package | None]:
+    """Look the zips of layers up."""
+    settings = around.settings
+    return {
+        name: packages.resolve(around.s3, settings.bucket, f"{LAYERS_FOLDER}{name}.zip")
+        for name in names
+    }
+
+
+def provide(around: Surroundings, name: str, package: Package, *, writes: bool) -> Layer:
+    """Give the layer version of a zip; it is published if it is not yet, and `writes` allows it."""
+    layer = f"{around.settings.layer_prefix}{name}"
+    for version in around.api.list_layer_versions(layer):
+        source = _Source.parse(version.description)
+        if source and source.package == short(package.id):
+            return Layer(name, package, version.arn, source.unzipped)
+    contents = read_contents(around.s3, package)
+    fits = _fits(package, contents)
+    arn = f"layer:{layer} (to be published from {package.where})"
+    if writes:
+        source = _Source(short(package.id), contents.unzipped)
+        arn = around.api.publish_layer(layer, package, str(source), fits)
+        around.progress.tick(f"publish layer {name}")
+        logger.info("published layer", layer=arn)
+    return Layer(name, package, arn, contents.unzipped)
+
+
+def attached(layers: Iterable[str], prefix: str, name: str) -> str | None:
+    """Find a layer of ours among ARNs."""
+    return next((arn for arn in layers if arn.split(":")[6:7] == [f"{prefix}{name}"]), None)
+
+
+def unzipped_size(api: LambdaApi, arns: Iterable[str], known: Mapping[str, Layer]) -> int:
+    """Add up the bytes of layers; of those that are not ours only the zipped size is known."""
+    ours = {layer.arn: layer.unzipped for layer in known.values()}
+    return sum(ours[arn] if arn in ours else api.read_layer_size(arn) for arn in arns)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Prints as `src=<id> size=<bytes>`, in a layer version's description."""
+
+    package: str
+    unzipped: int
+
+    @classmethod
+    def parse(cls, description: str) -> _Source | None:
+        found = re.search(r"src=(\S+) size=(\d+)", description)
+        return cls(found.group(1), int(found.group(2))) if found else None
+
+    def __str__(self) -> str:
+        return f"src={self.package} size={self.unzipped}"
+
+
+def _fits(package: Package, contents: Contents) -> dict[str, list[str]]:
+    if contents.manifest is None:
+        return {}
+    try:
+        manifest = LayerManifest.model_validate_json(contents.manifest)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise PackageError(
+            f"{package.where}: {MANIFEST}, field '{field}': {first['msg']}.",
+            f"Known here: {', '.join(LayerManifest.model_fields)}.",
+        ) from None
+    runtimes = list(manifest.compatible_runtimes)
+    architectures: list[str] = list(manifest.compatible_architectures)
+    return {
+        **({"CompatibleRuntimes": runtimes} if runtimes else {}),
+        **({"CompatibleArchitectures": architectures} if architectures else {}),
+    }

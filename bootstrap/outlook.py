@@ -1,0 +1,220 @@
+"""What a deployment would do, from what is asked to the plan: everything before the first write.
+
+    package facts ─> read both ─> which package ─> its manifest ─> layers ─> plan ─> checks
+
+`deploy` applies the result, `plan` prints it, and `status` tells it as drift. The only write on the
+way is that of layer versions, which nothing uses until a plan is applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from bootstrap import layers
+from bootstrap import package as packages
+from bootstrap.answer import Answer, FunctionAnswer, Status
+from bootstrap.contents import MANIFEST, Contents, check_handlers, check_size, read_contents
+from bootstrap.errors import PackageError
+from bootstrap.events import Request
+from bootstrap.found import Found
+from bootstrap.layers import Layer
+from bootstrap.package import Package
+from bootstrap.plan import Plan, check_owners, plan_deployment
+from bootstrap.record import Record, digest, later
+from bootstrap.spec import Manifest, module_file
+from bootstrap.surroundings import Surroundings
+
+Pair = tuple[Found | None, Found | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """A deployment that can be made.
+
+    Attributes
+    ----------
+    held
+        Digests of rolled-back uploads that this deployment still leaves out.
+    """
+
+    plan: Plan
+    held: tuple[str, ...]
+
+
+def look_ahead(
+    request: Request, around: Surroundings, *, writes: bool, pair: Pair | None = None
+) -> Outlook | Answer:
+    """Plan a deployment, or answer why there is none to make; reads both unless given the `pair`.
+
+    Raises
+    ------
+    BootstrapError
+        If the deployment would be refused.
+    """
+    bucket, key = around.settings.bucket, around.settings.key
+    newest = packages.resolve(around.s3, bucket, key)
+    uploaded = {upload.layer for upload in request.uploads if upload.layer}
+    zips = layers.find_uploads(around, sorted(uploaded))
+    if request.uploads and not _is_fresh(request, newest, zips):
+        return Answer(Status.STALE, "A later upload replaced this one; its own event deploys it.")
+    if newest is None and not request.package_version:
+        return _awaiting(request, f"s3://{bucket}/{key}")
+    pair = pair or read_pair(request, around)
+    check_owners(request.spec, pair)
+    record = later(*(found.record if found else None for found in pair))
+    held_back = _held_back(request, newest, uploaded, record)
+    if held_back:
+        return held_back
+    holding = None if request.asked.force else record
+    package = _chosen(request, around, newest, holding)
+    contents = read_contents(around.s3, package)
+    spec = request.wanted(_manifest(package, contents))
+    package = packages.hashed(around.s3, package)
+    names = {name for function in spec.functions for name in function.layer_names}
+    zips |= layers.find_uploads(around, sorted(names - zips.keys()))
+    absent = [name for name in sorted(names) if zips[name] is None]
+    if absent:
+        return _awaiting(request, ", ".join(f"s3://{bucket}/layers/{name}.zip" for name in absent))
+    provided = {
+        name: layers.provide(around, name, found, writes=writes)
+        for name, found in zips.items()
+        if found is not None
+    }
+    arns = {name: _unless_held(around, layer, pair, holding) for name, layer in provided.items()}
+    plan = plan_deployment(spec, package, pair, arns)
+    _check(around, plan, contents, provided)
+    held = _still_held(holding, package, newest, provided)
+    return Outlook(plan, held)
+
+
+def read_pair(request: Request, around: Surroundings) -> Pair:
+    """Read both functions."""
+    executor, invoker = (around.api.read(spec.function_name) for spec in request.spec.functions)
+    return executor, invoker
+
+
+def _is_fresh(request: Request, newest: Package | None, zips: Mapping[str, Package | None]) -> bool:
+    """Tell whether one of the uploads is still what its key names."""
+    return any(
+        found is not None and found.is_one_of([upload])
+        for upload in request.uploads
+        for found in [zips.get(upload.layer) if upload.layer else newest]
+    )
+
+
+def _held_back(
+    request: Request, newest: Package | None, uploaded: set[str], record: Record | None
+) -> Answer | None:
+    """Answer an upload that is not to be deployed by its event."""
+    if not request.uploads or uploaded or newest is None:
+        return None
+    if request.pin and request.pin != newest.version_id:
+        return Answer(
+            Status.HELD,
+            f"The stack pins package {request.pin}, so this upload is not deployed; "
+            "change its parameter PackageVersion.",
+        )
+    if record and record.holds(newest.id):
+        return Answer(
+            Status.HELD,
+            f"Package {newest.id} was rolled back, so its event does not deploy it again; "
+            'upload another, or send {"action": "deploy", "force": true}.',
+        )
+    return None
+
+
+def _chosen(
+    request: Request, around: Surroundings, newest: Package | None, record: Record | None
+) -> Package:
+    """Give the package that is to be live: a certain one, or the newest, or the one that is."""
+    bucket, key = around.settings.bucket, around.settings.key
+    if request.package_version:
+        if newest is not None and newest.version_id == request.package_version:
+            return newest
+        return _version(around, request.package_version, "was asked for")
+    assert newest is not None  # noqa: S101 -- without one there was nothing to plan
+    if record is None or not record.holds(newest.id) or record.package == newest.id:
+        return newest
+    return _version(around, record.package, f"is live since s3://{bucket}/{key} was rolled back")
+
+
+def _version(around: Surroundings, version_id: str, why: str) -> Package:
+    bucket, key = around.settings.bucket, around.settings.key
+    package = packages.resolve(around.s3, bucket, key, version_id)
+    if package is None:
+        raise PackageError(
+            f"s3://{bucket}/{key} has no version {version_id}, which {why}.",
+            "Name a version that the bucket has, or upload the package again.",
+        )
+    return package
+
+
+def _manifest(package: Package, contents: Contents) -> Manifest:
+    if contents.manifest is None:
+        return Manifest()
+    try:
+        return Manifest.model_validate_json(contents.manifest)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise PackageError(
+            f"{package.where}: {MANIFEST}, field '{field}': {first['msg']}.",
+            "Names, roles, the store and the owner are the stack's; all else of a function may be "
+            "in the manifest.",
+        ) from None
+
+
+def _awaiting(request: Request, what: str) -> Answer:
+    functions = tuple(
+        FunctionAnswer(spec.component, spec.function_name, spec.invoke, Status.AWAITING_PACKAGE)
+        for spec in request.spec.functions
+    )
+    message = f"Upload {what} to deploy the functions."
+    return Answer(Status.AWAITING_PACKAGE, message, functions=functions)
+
+
+def _unless_held(around: Surroundings, layer: Layer, pair: Pair, record: Record | None) -> str:
+    """Give the layer version to use: not one that was rolled back, if another is live."""
+    if record is None or not record.holds(layer.arn):
+        return layer.arn
+    prefix = around.settings.layer_prefix
+    live = (
+        layers.attached(found.live.configuration.layers, prefix, layer.name)
+        for found in pair
+        if found is not None and found.live is not None
+    )
+    return next((arn for arn in live if arn is not None), layer.arn)
+
+
+def _still_held(
+    record: Record | None,
+    package: Package,
+    newest: Package | None,
+    provided: Mapping[str, Layer],
+) -> tuple[str, ...]:
+    """Keep holding back what was left out this time too."""
+    if record is None:
+        return ()
+    candidates = [layer.arn for layer in provided.values()]
+    if newest is not None and (newest.id != package.id or record.package == newest.id):
+        candidates.append(newest.id)
+    return tuple(digest(upload) for upload in candidates if record.holds(upload))
+
+
+def _check(
+    around: Surroundings, plan: Plan, contents: Contents, provided: Mapping[str, Layer]
+) -> None:
+    """Refuse a release that Lambda could not run."""
+    releasing = [function for function in plan.functions if function.release]
+    where = plan.package.where
+    check_handlers(where, contents, [module_file(plan_.wanted.handler) for plan_ in releasing])
+    if not releasing:
+        return
+    for function in releasing:
+        size = layers.unzipped_size(around.api, function.wanted.layers, provided)
+        if size:
+            name = function.spec.function_name
+            check_size(f"{where} with the layers of {name}", contents.unzipped + size, "")

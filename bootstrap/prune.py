@@ -1,0 +1,58 @@
+"""Old versions are deleted, as each holds its code for ever: never one that something needs.
+
+Kept are the newest releases, whatever an alias points at (anybody's alias), what was published less
+than a day ago (a run invokes versions by number), and every version that we did not publish.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from aws_lambda_powertools import Logger
+
+from bootstrap.errors import BootstrapError
+from bootstrap.found import Deployed
+from bootstrap.inspection import list_releases
+from bootstrap.plan import Plan
+from bootstrap.record import Origin, timestamp
+from bootstrap.surroundings import Surroundings
+
+logger = Logger(service="bootstrap", child=True)
+
+YOUNG = timedelta(days=1)
+"""A run may still be using the versions that it began with; none lasts that long."""
+
+SECONDS = 60.0
+"""How much time must be left to begin with it; the next release prunes as well."""
+
+
+def prune(plan: Plan, around: Surroundings) -> None:
+    """Delete the versions that nobody needs; a failure is logged, as the release stands without."""
+    names = [function.spec.function_name for function in plan.functions]
+    if not _can_be_many(plan, around) or around.deadline.remaining() < SECONDS:
+        return
+    try:
+        versions = [around.api.list_versions(name) for name in names]
+        releases = list_releases(versions[0], versions[1], "-")[: around.settings.keep_releases]
+        kept = [{release.name.split(".")[place] for release in releases} for place in (0, 1)]
+        for name, found, needed in zip(names, versions, kept, strict=True):
+            _prune_one(around, name, found, needed)
+    except BootstrapError as error:
+        logger.warning("not pruned", problem=error.message)
+
+
+def _can_be_many(plan: Plan, around: Surroundings) -> bool:
+    """Versions count up, so a small number means that there are few: that saves a look."""
+    newest = (f.found.alias.version for f in plan.functions if f.found and f.found.alias)
+    return any(int(version) >= around.settings.keep_releases for version in newest)
+
+
+def _prune_one(around: Surroundings, name: str, versions: list[Deployed], needed: set[str]) -> None:
+    needed = needed | around.api.list_needed_versions(name)
+    young = timestamp(around.now() - YOUNG)
+    for version in versions:
+        origin = Origin.parse(version.description)
+        if version.version in needed or origin is None or origin.at >= young:
+            continue
+        around.api.delete_version(name, version.version)
+        logger.info("pruned", function=name, version=version.version)
