@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from bootstrap.errors import PackageError
 from bootstrap.retry import mapped
@@ -75,11 +75,12 @@ def read_contents(client: S3Client, package: Package) -> Contents:
             entries = archive.infolist()
             _check_entries(where, entries, package.size)
             manifest = _manifest(where, archive)
+    # First, as some of them are also an OSError.
+    except (ClientError, BotoCoreError) as error:
+        raise mapped(error, where) from error
     # A damaged directory can also hold names that are none, or ask for unknown features.
     except (BadZipFile, ValueError, NotImplementedError, OSError, EOFError):
         raise _not_a_zip(where) from None
-    except ClientError as error:
-        raise mapped(error, where) from error
     unzipped = sum(entry.file_size for entry in entries)
     check_size(where, unzipped, " unzipped")
     return Contents(frozenset(entry.filename for entry in entries), unzipped, manifest)

@@ -125,8 +125,8 @@ class LambdaApi(LambdaReader):
             )
         return latest
 
-    def publish(self, name: str, latest: Deployed, origin: Origin) -> tuple[str, bool]:
-        """Publish `$LATEST` if it still is what we settled on; give the version, and whether new.
+    def publish(self, name: str, latest: Deployed, origin: Origin) -> str:
+        """Publish `$LATEST` if it still is what we settled on, and give the version.
 
         One that is the same as the last version gives that one, with what was written about it.
         https://docs.aws.amazon.com/lambda/latest/api/API_PublishVersion.html
@@ -139,7 +139,7 @@ class LambdaApi(LambdaReader):
             RevisionId=latest.revision_id,
             Description=str(origin),
         )
-        return answer["Version"], answer.get("Description") == str(origin)
+        return answer["Version"]
 
     def await_version(self, name: str, version: str) -> None:
         """Wait until a version can be invoked: one with SnapStart is only then being started."""

@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypedDict
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from bootstrap.contents import check_size
 from bootstrap.events import Upload
@@ -87,6 +87,8 @@ def resolve(client: S3Client, bucket: str, key: str, version_id: str = "") -> Pa
         if error.response["ResponseMetadata"]["HTTPStatusCode"] in absent:
             return None
         raise mapped(error, f"s3://{bucket}/{key}") from error
+    except BotoCoreError as error:
+        raise mapped(error, f"s3://{bucket}/{key}") from error
     found = head.get("VersionId")
     checksum = head.get("ChecksumSHA256", "")
     return Package(
@@ -123,6 +125,6 @@ def hashed(client: S3Client, package: Package) -> Package:
         with closing(answer["Body"]) as stream:
             for chunk in stream.iter_chunks(CHUNK):
                 digest.update(chunk)
-    except ClientError as error:
+    except (ClientError, BotoCoreError) as error:
         raise mapped(error, package.where) from error
     return replace(package, sha256=b64encode(digest.digest()).decode())

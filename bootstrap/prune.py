@@ -35,8 +35,14 @@ def prune(plan: Plan, around: Surroundings) -> None:
         versions = [around.api.list_versions(name) for name in names]
         releases = list_releases(versions[0], versions[1], "-")[: around.settings.keep_releases]
         kept = [{release.name.split(".")[place] for release in releases} for place in (0, 1)]
-        for name, found, needed in zip(names, versions, kept, strict=True):
-            _prune_one(around, name, found, needed)
+        left = [
+            version
+            for name, found, needed in zip(names, versions, kept, strict=True)
+            for version in _prune_one(around, name, found, needed)
+        ]
+        attached = {arn for version in left for arn in version.configuration.layers}
+        had = {arn for found in versions for v in found for arn in v.configuration.layers}
+        _prune_layers(around, had, attached)
     except BootstrapError as error:
         logger.warning("not pruned", problem=error.message)
 
@@ -47,12 +53,29 @@ def _can_be_many(plan: Plan, around: Surroundings) -> bool:
     return any(int(version) >= around.settings.keep_releases for version in newest)
 
 
-def _prune_one(around: Surroundings, name: str, versions: list[Deployed], needed: set[str]) -> None:
+def _prune_one(
+    around: Surroundings, name: str, versions: list[Deployed], needed: set[str]
+) -> list[Deployed]:
+    """Delete what is neither needed nor young, and give what is left."""
     needed = needed | around.api.list_needed_versions(name)
     young = timestamp(around.now() - YOUNG)
+    left = []
     for version in versions:
         origin = Origin.parse(version.description)
         if version.version in needed or origin is None or origin.at >= young:
+            left.append(version)
             continue
         around.api.delete_version(name, version.version)
         logger.info("pruned", function=name, version=version.version)
+    return left
+
+
+def _prune_layers(around: Surroundings, had: set[str], attached: set[str]) -> None:
+    """Delete the versions of our layers that no version of a function has, but for the newest."""
+    prefix = around.settings.layer_prefix
+    layers = {arn.split(":")[6] for arn in had}
+    for layer in sorted(name for name in layers if name.startswith(prefix)):
+        for version in around.api.list_layer_versions(layer)[1:]:
+            if version.arn not in attached:
+                around.api.delete_layer_version(layer, version.number)
+                logger.info("pruned", layer=version.arn)

@@ -71,15 +71,12 @@ class Candidate:
 
     Attributes
     ----------
-    is_new
-        Whether it was published now, not found to be published already.
     smoke
         What it answered to the ping, once it was sent one.
     """
 
     plan: FunctionPlan
     version: str
-    is_new: bool
     smoke: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -146,28 +143,40 @@ def _publish(
             "Another deployment is at work; send the event again.",
         )
     origin = Origin(package.id, partner, occasion.at, occasion.by)
-    version, is_new = around.api.publish(name, latest, origin)
+    version = around.api.publish(name, latest, origin)
     if function.wanted.snap_start != "None":
         around.api.await_version(name, version)
     # Runs invoke versions by number, and the setting is looked up under the name that is invoked.
     if function.asynchronous != Asynchronous():
         around.api.set_asynchronous(name, version, function.asynchronous)
     around.progress.tick(f"publish {name}")
-    logger.info("published", function=name, version=version, new=is_new)
-    return Candidate(function, version, is_new)
+    logger.info("published", function=name, version=version)
+    return Candidate(function, version)
 
 
 def discard(api: LambdaApi, candidates: Iterable[Candidate]) -> None:
-    """Delete what was published for nothing; what cannot be deleted is pruned later."""
+    """Delete what was published for nothing; what cannot be deleted is pruned later.
+
+    Publishing may also have given a version that was published before: by an event that was
+    interrupted, or by a release that was live and was rolled back. The latter is kept.
+    """
     for candidate in candidates:
-        found = candidate.plan.found
-        live = found.alias.version if found and found.alias else None
-        if not candidate.is_new or candidate.version == live:
+        if candidate.version in _was_live(candidate):
             continue
         try:
             api.delete_version(candidate.name, candidate.version)
         except BootstrapError:
             logger.warning("left", function=candidate.name, version=candidate.version)
+
+
+def _was_live(candidate: Candidate) -> set[str]:
+    """Name the versions of which it is known that they are or were live."""
+    found = candidate.plan.found
+    if found is None or found.alias is None:
+        return set()
+    releases = [found.record.release, found.record.previous] if found.record else []
+    place = 0 if candidate.component == "executor" else -1
+    return {found.alias.version, *(release.split(".")[place] for release in releases)}
 
 
 def smoke_test(around: Surroundings, candidate: Candidate) -> None:

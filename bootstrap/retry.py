@@ -58,16 +58,18 @@ def mapped(error: ClientError | BotoCoreError, subject: str) -> BootstrapError:
 
 def _kind(error: ClientError, code: str) -> tuple[type[BootstrapError], str]:
     text = _text(error)
-    exists = code == "ResourceConflictException" and "already exist" in text.lower()
-    if exists or code in _PRECONDITIONS:
+    http_status = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
+    busy = code == "ResourceConflictException"
+    exists = busy and "already exist" in text.lower()
+    if exists or code in _PRECONDITIONS or (http_status == 409 and not busy):
         return ConflictError, "Another deployment is at work; send the event again."
-    if code == "ResourceConflictException" or code in _NOT_READY:
+    if busy or code in _NOT_READY:
         return UpdateInProgressError, "Send the event again when the function is ready."
     if code in _THROTTLES:
         return ThrottledError, "Wait, or raise the account's concurrency limit."
     if code == "InvalidParameterValueException" and _ROLE.search(text):
         return RoleNotReadyError, "Check the role's trust policy for lambda.amazonaws.com."
-    if error.response["ResponseMetadata"].get("HTTPStatusCode", 0) >= 500:
+    if http_status >= 500:
         return UnreachableError, "Send the event again."
     return RefusedError, "Correct what AWS names, then send the event again."
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import boto3
@@ -26,7 +27,7 @@ SOURCE = "wukong.bootstrap"
 NEWS_BYTES = 200_000
 """Below EventBridge's and SNS's limit of 256 KB."""
 
-_METRICS = {
+_METRICS: Mapping[Status, str] = {
     Status.CREATED: "Deployed",
     Status.CODE_CHANGED: "Deployed",
     Status.CONFIGURATION_CHANGED: "Deployed",
@@ -36,8 +37,10 @@ _METRICS = {
     Status.ROLLED_BACK: "RolledBack",
     Status.DELETED: "Deleted",
     Status.FAILED: "Failed",
+    Status.AWAITING_PACKAGE: "Awaiting",
+    Status.IGNORED: "Ignored",
 }
-"""What is counted; questions, and events of something else, are not."""
+"""What is counted, and how long it took; what is not here was only asked."""
 
 _NEWS = frozenset({"Deployed", "RolledBack", "Deleted", "Failed"})
 
@@ -51,9 +54,7 @@ def report(answer: Answer, metrics: Metrics, began: float) -> None:
     """Log an answer and count it; `began` is on the monotonic clock, in seconds."""
     log = logger.error if answer.status is Status.FAILED else logger.info
     log("answer", answer=answer.to_event())
-    name = _METRICS.get(answer.status)
-    if name is None:
-        return
+    name = _METRICS.get(answer.status, "Asked")
     metrics.add_metric(name=name, unit=MetricUnit.Count, value=1)
     took = (time.monotonic() - began) * 1000
     metrics.add_metric(name=f"{name}Duration", unit=MetricUnit.Milliseconds, value=took)
