@@ -152,6 +152,9 @@ def test_an_event_that_is_interrupted_at_any_call_and_sent_again_ends_as_it_shou
         account.interrupt(lambda i, _, call=call: fault if i == call else None)  # type: ignore[misc]
         with suppress(Crash):
             account.check_retryable(event, may_fail=wanted.fails)
+            executor, invoker = account.markers()
+            # One that was told to end put right what it could not finish.
+            assert executor == invoker or kind == "delete"
         account.check_switches()
         account.interrupt(None)
         answer = finish(account, event)

@@ -13,7 +13,7 @@ from pathlib import Path
 from wukong.errors import WukongError
 from wukong.packaging import archive
 from wukong.packaging.archive import Archive
-from wukong.packaging.bytecode import bytecode_name, bytecode_of
+from wukong.packaging.bytecode import beside, bytecode_of, instead_of
 from wukong.packaging.target import Target
 from wukong.packaging.vendor import BOOTSTRAP, DEPLOYMENT, vendor
 
@@ -53,19 +53,32 @@ def build_all(target: Target, folder: Path) -> tuple[Archive, Archive]:
 
 
 def _build(own: Mapping[str, Path], others: Sequence[str], target: Target, out: Path) -> Archive:
-    files = {**vendor(others, target), **own}
+    theirs = vendor(others, target)
     if not target.is_this_python:
         # Bytecode is of one version of Python, and only this one is certain to be here.
-        return archive.write(files, out)
+        return archive.write({**theirs, **own}, out)
     with tempfile.TemporaryDirectory() as scratch:
-        bytecode = bytecode_of(files, Path(scratch))
+        bytecode = bytecode_of({**theirs, **own}, Path(scratch))
         _check_compiled(own, bytecode, target)
-        return archive.write({**files, **bytecode}, out)
+        return archive.write({**_compiled(theirs, bytecode), **_with(own, bytecode)}, out)
+
+
+def _with(own: Mapping[str, Path], bytecode: Mapping[str, Path]) -> dict[str, Path]:
+    """Give our sources, whose lines tracebacks show, and their bytecode."""
+    return {**own, **{beside(inside): bytecode[inside] for inside in own if inside in bytecode}}
+
+
+def _compiled(theirs: Mapping[str, Path], bytecode: Mapping[str, Path]) -> dict[str, Path]:
+    """Give others' files with bytecode in place of the sources: twice would be twice the size."""
+    return {
+        instead_of(inside) if inside in bytecode else inside: bytecode.get(inside, file)
+        for inside, file in theirs.items()
+    }
 
 
 def _check_compiled(own: Mapping[str, Path], bytecode: Mapping[str, Path], target: Target) -> None:
     for inside, file in own.items():
-        if file.suffix == ".py" and bytecode_name(inside) not in bytecode:
+        if file.suffix == ".py" and inside not in bytecode:
             raise BuildError(
                 f"{inside} does not compile with Python {target.python}",
                 f"Correct the syntax of {file}; the function could not have started.",

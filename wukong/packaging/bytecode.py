@@ -18,15 +18,16 @@ from pathlib import Path
 _COMPILE = """
 import compileall, py_compile, sys
 compileall.compile_dir(
-    sys.argv[1], quiet=2, force=True, stripdir=sys.argv[1], maxlevels=50,
+    sys.argv[1], quiet=2, force=True, stripdir=sys.argv[1], maxlevels=50, legacy=True,
     invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
 """
 
 
 def bytecode_of(files: Mapping[str, Path], scratch: Path) -> dict[str, Path]:
-    """Compile the files that are Python, by their names in the zip, for this interpreter.
+    """Compile for this interpreter; gives the bytecode by the name in the zip of its source.
 
-    A file that does not compile (a template, or syntax of another version) is not in the answer.
+    A file that is not Python or does not compile (a template, or syntax of another version) is not
+    in the answer.
     """
     tree = scratch / "tree"
     for inside, file in sorted(files.items()):
@@ -41,12 +42,18 @@ def bytecode_of(files: Mapping[str, Path], scratch: Path) -> dict[str, Path]:
         check=True,
         capture_output=True,
     )
-    return {file.relative_to(tree).as_posix(): file for file in tree.rglob("*.pyc")}
+    compiled = ((inside, tree / instead_of(inside)) for inside in files if inside.endswith(".py"))
+    return {inside: file for inside, file in compiled if file.is_file()}
 
 
-def bytecode_name(inside: str) -> str:
-    """Give the name in a zip of the bytecode of a source file, for this interpreter."""
+def beside(inside: str) -> str:
+    """Give the name of the bytecode of a source file that is in the zip too."""
     return Path(cache_from_source(inside, optimization="")).as_posix()
+
+
+def instead_of(inside: str) -> str:
+    """Give the name of bytecode that is imported without its source (PEP 3147)."""
+    return inside.removesuffix(".py") + ".pyc"
 
 
 def _clean_environment() -> dict[str, str]:

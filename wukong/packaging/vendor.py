@@ -38,6 +38,20 @@ BOOTSTRAP = (
     "typing-inspection",
 )
 
+# Large parts that nothing imports which runs here; a test looks for imports of them in the rest.
+_UNUSED = (
+    "aws_lambda_powertools/event_handler",
+    "aws_lambda_powertools/utilities/auth_alpha",
+    "aws_lambda_powertools/utilities/batch",
+    "aws_lambda_powertools/utilities/circuit_breaker",
+    "aws_lambda_powertools/utilities/data_classes",
+    "aws_lambda_powertools/utilities/feature_flags",
+    "aws_lambda_powertools/utilities/idempotency",
+    "aws_lambda_powertools/utilities/kafka",
+    "aws_lambda_powertools/utilities/parameters",
+    "aws_lambda_powertools/utilities/parser",
+    "pydantic/v1",
+)
 _LEFT_OUT = frozenset({"__pycache__", "tests", "testing", "bin"})
 _KEPT_OF_METADATA = ("METADATA", "licenses", "LICENSE", "LICENCE", "COPYING", "NOTICE")
 _SECONDS = 300
@@ -115,6 +129,8 @@ def _wanted(inside: str) -> bool:
         return False
     if _is_metadata(path):
         return len(path.parts) > 1 and path.parts[1].startswith(_KEPT_OF_METADATA)
+    if any(path.is_relative_to(unused) for unused in _UNUSED):
+        return False
     return not _LEFT_OUT & set(path.parts[:-1])
 
 
