@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format lock clean
+.PHONY: demo test lint format schema lock clean
 
 demo: $(VENV)/installed
 	$(BIN)/wukong demo
@@ -22,6 +22,11 @@ lint: $(VENV)/installed
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The JSON Schema of what is sent to the bootstrap by hand; a test compares it with the code.
+schema: $(VENV)/installed
+	$(BIN)/python -c 'import json; from bootstrap.manual import manual_schema; \
+		print(json.dumps(manual_schema(), indent=2))' > docs/manual-event.schema.json
 
 $(VENV)/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Wukong needs Python 3.11 or later; say which: make PYTHON=python3.13 demo")'

@@ -160,15 +160,17 @@ LAYER_ARN: Final = r"arn:[^:]+:lambda:[^:]+:\d{12}:layer:[a-zA-Z0-9_-]+:\d+"
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9-_]{1,64}$")]
 Runtime = Annotated[str, Field(pattern=r"^python3\.1[1-9]$")]
 Architecture = Literal["x86_64", "arm64"]
-Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+LISTED = BeforeValidator(_listed, json_schema_input_type=list[str] | str | None)
+MAPPED = BeforeValidator(_variables, json_schema_input_type=dict[str, str] | None)
+Names = Annotated[tuple[str, ...], LISTED]
 Layer = Annotated[str, AfterValidator(_layer)]
-Variables = Annotated[dict[str, str], BeforeValidator(_variables), AfterValidator(_sized)]
+Variables = Annotated[dict[str, str], MAPPED, AfterValidator(_sized)]
 TagKey = Annotated[str, Field(min_length=1, max_length=128)]
 TagValue = Annotated[str, Field(max_length=256)]
 Tags = Annotated[
     dict[TagKey, TagValue],
     Field(max_length=49),
-    BeforeValidator(_variables),
+    MAPPED,
     AfterValidator(_foreign_tags),
 ]
 
@@ -201,7 +203,7 @@ class FunctionFields(Wishes):
     memory_size: Annotated[int, Field(ge=128, le=10_240)] | None = None
     timeout: Annotated[int, Field(ge=1, le=900)] | None = None
     ephemeral_storage: Annotated[int, Field(ge=512, le=10_240)] | None = None
-    layers: Annotated[tuple[Layer, ...], BeforeValidator(_listed), Field(max_length=5)] = ()
+    layers: Annotated[tuple[Layer, ...], LISTED, Field(max_length=5)] = ()
     environment: Variables = {}
     subnet_ids: Annotated[Names, Field(max_length=16)] = ()
     security_group_ids: Annotated[Names, Field(max_length=5)] = ()

@@ -6,16 +6,19 @@ import io
 import json
 import sys
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 
 from tests.conftest import until
 from wukong.stack.embedded import ACCOUNT, REGION, EmbeddedAws
+
+if TYPE_CHECKING:
+    from tests.bootstrap.script import Script
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,6 +74,17 @@ def bootstrap_zip() -> bytes:
     """Zip the bootstrap; its distributions are those of the interpreter that runs it."""
     folder = ROOT / "bootstrap"
     return zipped({f"bootstrap/{path.name}": path.read_bytes() for path in folder.glob("*.py")})
+
+
+@pytest.fixture
+def script() -> Iterator[Script]:
+    """Give an empty script of calls, which must have been played to its end after the test."""
+    # It builds its packages with what is above.
+    from tests.bootstrap.script import Script
+
+    expected = Script()
+    yield expected
+    expected.verify()
 
 
 @dataclass

@@ -7,6 +7,7 @@ is busy, has another revision or an internal error.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -178,3 +179,42 @@ def test_a_role_that_lambda_does_not_know_yet_is_waited_for() -> None:
     for name in ("executor", "invoker"):
         account.aws.lambda_.unassumable[f"arn:aws:iam::123456789012:role/{name}"] = 4
     assert account.send(event)["status"] == "CREATED"
+
+
+@pytest.mark.parametrize("kind", ["create", "new code", "rollback", "delete"])
+def test_when_the_time_ends_at_any_call_it_says_what_is_left_and_the_next_event_goes_on(
+    kind: str,
+) -> None:
+    start, event = SCENARIOS[kind]()
+    undisturbed = start.copy()
+    begin = len(undisturbed.aws.calls)
+    wanted = End.of(undisturbed, finish(undisturbed, event))
+    for call in range(len(undisturbed.aws.calls) - begin):
+        account = start.copy()
+        account.seconds = 40
+        account.interrupt(lambda i, _, call=call: Fault.CONFLICT if i >= call else None)  # type: ignore[misc]
+        before = account.aws.clock.now
+        with suppress(BootstrapError):
+            account.send(event)
+        assert account.aws.clock.now - before < account.seconds + 10
+        # The outcome is in the log and in the news, also where the answer is an exception.
+        news = json.loads(account.bus.entries[-1]["Detail"])
+        assert news["status"] == "FAILED"
+        assert {*news["done"]}.isdisjoint(news["left"])
+        account.interrupt(None)
+        account.seconds = 900
+        assert End.of(account, finish(account, event)) == wanted
+
+
+@pytest.mark.parametrize("request_type", ["Create", "Update", "Delete"])
+def test_cloudformation_is_answered_in_time_whatever_hangs(request_type: str) -> None:
+    account = live()
+    event = resource(request_type, **MORE_MEMORY)
+    for call in range(12):
+        tried = account.copy()
+        tried.interrupt(lambda i, _, call=call: Fault.CONFLICT if i >= call else None)  # type: ignore[misc]
+        tried.send(event)
+        (answer,) = tried.answers
+        assert answer["PhysicalResourceId"] == "wukong/WukongExecutor/WukongInvoker"
+        assert answer["Status"] in {"FAILED", "SUCCESS"}
+        assert tried.aws.clock.now - account.aws.clock.now < 900

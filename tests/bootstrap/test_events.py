@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from bootstrap.errors import EventError, SettingsError
 from bootstrap.events import Action, Ignored, Request, Trigger, Upload, describe, read_event
+from bootstrap.manual import manual_schema
 from bootstrap.settings import Settings
 from bootstrap.spec import UNSET
 
@@ -87,6 +91,29 @@ def test_an_eventbridge_key_is_taken_as_it_is() -> None:
     assert request.uploads == (Upload(None, "abc"),)
 
 
+def test_a_layers_upload_names_the_layer() -> None:
+    told = {"key": "layers/my%2Dnumpy.zip", "eTag": "abc", "versionId": "v1"}
+    request = read(notification(s3={"bucket": {"name": "bucket"}, "object": told}))
+    assert request.uploads == (Upload("v1", "abc", "my-numpy"),)
+
+
+def test_several_records_are_one_request() -> None:
+    first, second = notification()["Records"], notification()["Records"]
+    second[0]["s3"]["object"]["versionId"] = "v2"
+    other = notification(s3={"bucket": {"name": "bucket"}, "object": {"key": "x"}})["Records"]
+    request = read({"Records": [*first, *other, *second]})
+    assert request.uploads == (Upload("v1", "abc"), Upload("v2", "abc"))
+
+
+def test_who_asked_is_told() -> None:
+    alice = {"principalId": "AWS:AROAEXAMPLE:alice"}
+    assert read(notification(userIdentity=alice)).by == "s3:alice"
+    assert read(notification()).by == "s3"
+    stack = "arn:aws:cloudformation:eu-west-1:1:stack/app/1"
+    assert read({**resource(), "StackId": stack}).by == "cloudformation:app"
+    assert read({"action": "rollback", "by": "bob"}).by == "manual:bob"
+
+
 IGNORED: dict[str, object] = {
     "test event": {"Service": "Amazon S3", "Event": "s3:TestEvent"},
     "deletion": notification(eventName="ObjectRemoved:Delete"),
@@ -123,6 +150,14 @@ REFUSED: dict[str, tuple[object, str]] = {
         "executor.environment",
     ),
     "six layers": ({"action": "deploy", "executor": {"layers": ["l"] * 6}}, "executor.layers"),
+    "a release that is none": ({"action": "rollback", "to": "latest"}, "to"),
+    "a deletion without a name": ({"action": "delete"}, "confirm"),
+    "a deletion of another": ({"action": "delete", "confirm": "Wukong"}, "confirm"),
+    "no layer": ({"action": "deploy", "executor": {"layers": ["arn:x"]}}, "executor.layers.0"),
+    "a tag of ours": (
+        {"action": "deploy", "executor": {"tags": {"wukong:owner": "me"}}},
+        "executor.tags",
+    ),
     "more than status knows": ({"action": "status", "executor": {}}, "executor"),
 }
 
@@ -198,3 +233,45 @@ def test_settings_name_the_variable_that_is_wrong() -> None:
 def test_settings_name_the_variable_that_is_missing() -> None:
     with pytest.raises(SettingsError, match="WUKONG_PACKAGE_KEY"):
         Settings.from_environment({"WUKONG_PACKAGE_BUCKET": "bucket"})
+
+
+def test_a_pin_of_the_stack_is_the_version_unless_the_event_asks_for_another() -> None:
+    pinned = read(resource(PackageVersion="v7"))
+    assert (pinned.pin, pinned.package_version) == ("v7", "v7")
+    settings = Settings.from_environment({**ENVIRONMENT, "WUKONG_PACKAGE_VERSION": "v7"})
+    asked = read_event({"action": "deploy", "package_version": "v8"}, settings)
+    assert isinstance(asked, Request)
+    assert (asked.pin, asked.package_version) == ("v7", "v8")
+
+
+@pytest.mark.parametrize("keep", ["1", "many"])
+def test_keeping_too_few_releases_is_refused(keep: str) -> None:
+    with pytest.raises(SettingsError, match="WUKONG_KEEP_RELEASES"):
+        Settings.from_environment({**ENVIRONMENT, "WUKONG_KEEP_RELEASES": keep})
+
+
+def test_the_published_schema_is_that_of_the_models() -> None:
+    """`make schema` writes it."""
+    published = Path(__file__).parents[2] / "docs" / "manual-event.schema.json"
+    assert json.loads(published.read_text()) == manual_schema()
+
+
+@pytest.mark.parametrize(
+    ("event", "is_right"),
+    [
+        ({"action": "status"}, True),
+        ({"action": "deploy", "executor": {"memory_size": 4096, "layers": None}}, True),
+        ({"action": "rollback", "to": "8.7"}, True),
+        ({"action": "rollback", "to": "latest"}, False),
+        ({"action": "delete"}, False),
+        ({"action": "explode"}, False),
+        ({"action": "status", "more": 1}, False),
+    ],
+)
+def test_the_schema_and_the_function_agree(event: dict[str, Any], is_right: bool) -> None:
+    assert Draft202012Validator(manual_schema()).is_valid(event) is is_right
+    if is_right and event["action"] != "delete":
+        read(event)
+    elif not is_right:
+        with pytest.raises(EventError):
+            read_event(event, SETTINGS)

@@ -1,0 +1,191 @@
+"""Exactly which calls the other actions make: rollback, plan, status; and those for layers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bootstrap.answer import Status
+from bootstrap.errors import (
+    NoReleaseError,
+    PackageError,
+    SmokeTestError,
+)
+from bootstrap.manual import Action
+from bootstrap.record import Record
+from tests.bootstrap.conftest import package
+from tests.bootstrap.script import (
+    EXECUTOR,
+    INVOKER,
+    OLD,
+    SHA,
+    Remembered,
+    Script,
+    asking,
+    deploying,
+    recorded,
+)
+
+
+def test_a_rollback_switches_back_and_holds_what_was_live(script: Script) -> None:
+    for name in (EXECUTOR, INVOKER):
+        live = recorded(name, release="2.2", previous="1.1", package="v2")
+        script.alias(name, str(live), "2")
+    for name in (EXECUTOR, INVOKER):
+        script.versions(name, {"1": OLD, "2": SHA})
+    for name in (EXECUTOR, INVOKER):
+        script.ping(name, "1")
+    written: list[str] = []
+    for name in (EXECUTOR, INVOKER):
+        script.switch(name, "1", description=Remembered(written))
+    answer = script.perform(asking(Action.ROLLBACK))
+    assert answer.status is Status.ROLLED_BACK
+    assert [function.previous for function in answer.functions] == ["2", "2"]
+    for text in written:
+        record = Record.parse(text)
+        assert record is not None
+        assert (record.release, record.previous, record.package) == ("1.1", "2.2", "v1")
+        assert record.holds("v2")
+        assert record.rollback
+
+
+def test_undoing_the_same_deployment_twice_undoes_it_once(script: Script) -> None:
+    for name in (EXECUTOR, INVOKER):
+        script.alias(name, str(recorded(name, previous="2.2", rollback=True)), "1")
+    for name in (EXECUTOR, INVOKER):
+        script.versions(name, {"1": OLD, "2": SHA})
+    assert script.perform(asking(Action.ROLLBACK)).status is Status.UNCHANGED
+
+
+def test_a_rollback_to_a_version_that_no_longer_answers_switches_nothing(script: Script) -> None:
+    for name in (EXECUTOR, INVOKER):
+        script.alias(name, str(recorded(name)), "2")
+    for name in (EXECUTOR, INVOKER):
+        script.versions(name, {"1": OLD, "2": SHA})
+    script.ping(EXECUTOR, "1")
+    script.ping(INVOKER, "1", wukong="what?")
+    with pytest.raises(SmokeTestError, match="WukongInvoker:1"):
+        script.perform(asking(Action.ROLLBACK, to="1.1"))
+
+
+@pytest.mark.parametrize(
+    ("to", "versions", "named"),
+    [
+        ("7.1", {"1": OLD, "2": SHA}, "no version 7"),
+        ("1.2", {"1": OLD, "2": SHA}, "different packages"),
+        ("", {}, "before 2.2"),
+    ],
+)
+def test_a_release_that_is_none_is_refused(to: str, versions: dict[str, str], named: str) -> None:
+    script = Script()
+    for name in (EXECUTOR, INVOKER):
+        script.alias(name, "switched by hand", "2")
+    if versions:
+        for name in (EXECUTOR, INVOKER):
+            script.versions(name, versions)
+    with pytest.raises(NoReleaseError, match=named):
+        script.perform(asking(Action.ROLLBACK, to=to))
+
+
+def test_without_a_release_nothing_can_be_rolled_back(script: Script) -> None:
+    script.fail("get_alias", "ResourceNotFoundException", status=404)
+    with pytest.raises(NoReleaseError, match="WukongExecutor has no live version"):
+        script.perform(asking(Action.ROLLBACK))
+
+
+def test_a_plan_only_reads(script: Script) -> None:
+    script.look()
+    script.read(EXECUTOR, live={"CodeSha256": OLD}, CodeSha256=OLD)
+    script.recorded(INVOKER)
+    planning = replace(deploying(), action=Action.PLAN)
+    answer = script.perform(planning)
+    assert answer.status is Status.PLANNED
+    assert answer.plan == (
+        "WukongExecutor: CODE_CHANGED",
+        f"  code: {OLD[:12]} -> {SHA[:12]}",
+        "WukongInvoker: UNCHANGED",
+    )
+
+
+def test_a_status_tells_what_is_live_and_its_drift(script: Script) -> None:
+    for name in (EXECUTOR, INVOKER):
+        script.recorded(name)
+    script.look()
+    script.bucket.body = package("newer")
+    script.bucket.sha = OLD
+    answer = script.perform(asking(Action.STATUS))
+    assert answer.status is Status.LIVE
+    assert answer.release is not None
+    assert (answer.release.name, answer.release.package) == ("1.1", "v2")
+    assert (answer.release.by, answer.release.at) == ("manual", "2026-01-02T03:04:05.678000+00:00")
+    assert answer.functions[0].drift == (f"code: {SHA[:12]} -> {OLD[:12]}",)
+
+
+def test_a_layer_is_published_once_and_attached_in_its_place(script: Script) -> None:
+    foreign = "arn:aws:lambda:eu-west-1:999999999999:layer:theirs:3"
+    ours = "arn:aws:lambda:eu-west-1:123456789012:layer:Wukong-numpy:2"
+    script.look()
+    script.heads += 1
+    script.recorded(EXECUTOR)
+    script.recorded(INVOKER)
+    known = [{"LayerVersionArn": ours, "Version": 2, "Description": "src=v2 size=1000"}]
+    script.expect("list_layer_versions", {"LayerVersions": known}, LayerName="Wukong-numpy")
+    script.expect("get_layer_version_by_arn", {"Content": {"CodeSize": 1}}, Arn=foreign)
+    script.expect(
+        "update_function_configuration",
+        {},
+        FunctionName=EXECUTOR,
+        RevisionId="read",
+        Layers=[foreign, ours],
+    )
+    layers = [{"Arn": foreign}, {"Arn": ours}]
+    script.settle(EXECUTOR, Layers=layers)
+    script.publish(EXECUTOR, "2")
+    script.ping(EXECUTOR, "2")
+    script.switch(EXECUTOR, "2")
+    answer = script.perform(deploying(executor={"layers": [foreign, "numpy"]}))
+    assert answer.status is Status.CONFIGURATION_CHANGED
+
+
+def test_layers_count_towards_the_limit(script: Script) -> None:
+    big = "arn:aws:lambda:eu-west-1:999999999999:layer:big:3"
+    script.look()
+    script.recorded(EXECUTOR)
+    script.recorded(INVOKER)
+    script.expect("get_layer_version_by_arn", {"Content": {"CodeSize": 262_143_999}}, Arn=big)
+    with pytest.raises(PackageError, match="with the layers of WukongExecutor"):
+        script.perform(deploying(executor={"layers": [big]}))
+
+
+def test_a_version_with_snapstart_is_waited_for(script: Script) -> None:
+    script.look()
+    script.recorded(EXECUTOR)
+    script.recorded(INVOKER)
+    snap = {"ApplyOn": "PublishedVersions"}
+    script.expect(
+        "update_function_configuration",
+        {},
+        FunctionName=EXECUTOR,
+        RevisionId="read",
+        SnapStart=snap,
+    )
+    script.settle(EXECUTOR, SnapStart=snap)
+    script.publish(EXECUTOR, "2", waits=2)
+    script.ping(EXECUTOR, "2")
+    script.switch(EXECUTOR, "2")
+    script.perform(deploying(executor={"snap_start": "PublishedVersions"}))
+    assert script.clock.now > 0
+
+
+def test_a_version_that_lambda_has_put_to_sleep_is_waited_for(script: Script) -> None:
+    for name in (EXECUTOR, INVOKER):
+        script.alias(name, str(recorded(name, release="2.2", previous="1.1")), "2")
+    for name in (EXECUTOR, INVOKER):
+        script.versions(name, {"1": OLD, "2": SHA})
+    script.fail("invoke", "ResourceNotReadyException", "The function is being restored", 502)
+    for name in (EXECUTOR, INVOKER):
+        script.ping(name, "1")
+    for name in (EXECUTOR, INVOKER):
+        script.switch(name, "1")
+    assert script.perform(asking(Action.ROLLBACK)).status is Status.ROLLED_BACK
