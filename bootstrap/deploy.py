@@ -125,6 +125,7 @@ def _switches(
     previous = next(kept, release_name(*before) if all(before) else "-")
     return tuple(
         release.Switch(
+            component=candidate.component,
             name=candidate.name,
             version=candidate.version,
             alias=candidate.plan.found.alias if candidate.plan.found else None,

@@ -35,12 +35,19 @@ class Deployed:
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """Where `live` points."""
+    """Where `live` points.
+
+    Attributes
+    ----------
+    record
+        What was written when it was switched there; None if somebody else switched it.
+    """
 
     version: str
     revision_id: str
     description: str = ""
     weighted: bool = False
+    record: Record | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,4 +98,4 @@ class Found:
     @property
     def record(self) -> Record | None:
         """What was written when `live` was switched."""
-        return Record.parse(self.alias.description) if self.alias else None
+        return self.alias.record if self.alias else None

@@ -103,9 +103,9 @@ def _function_answer(
 
 def history(request: Request, around: Surroundings) -> Answer:
     """List the releases that Lambda still has, the newest first."""
-    executor, invoker = (spec.function_name for spec in request.spec.functions)
-    aliases = [around.api.read_alias(name) for name in (executor, invoker)]
-    versions = [around.api.list_versions(name) for name in (executor, invoker)]
+    specs = request.spec.functions
+    aliases = [around.api.read_alias(spec.function_name, spec.component) for spec in specs]
+    versions = [around.api.list_versions(spec.function_name) for spec in specs]
     live = release_name(*(alias.version if alias else "-" for alias in aliases))
     listed = list_releases(versions[0], versions[1], live)[: request.count]
     message = f"{len(listed)} releases; {live if any(aliases) else 'none'} is live."

@@ -19,7 +19,7 @@ from bootstrap.errors import RefusedError
 from bootstrap.found import Alias, Asynchronous, Deployed, Found
 from bootstrap.record import Record
 from bootstrap.retry import patiently
-from bootstrap.spec import ALIAS
+from bootstrap.spec import ALIAS, Component
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -64,13 +64,13 @@ class LambdaReader:
         self._deadline = deadline
         self._client = client or boto3.client("lambda", config=CONTROL)
 
-    def read(self, name: str) -> Found | None:
+    def read(self, name: str, component: Component) -> Found | None:
         """Read everything that a plan looks at; None if there is no such function."""
         answer = self._steady(name)
         if answer is None:
             return None
         recursion = self._call(name, self._client.get_function_recursion_config, FunctionName=name)
-        alias = self.read_alias(name)
+        alias = self.read_alias(name, component)
         latest = deployed(answer["Configuration"])
         return Found(
             latest=latest,
@@ -88,7 +88,7 @@ class LambdaReader:
 
         A version never changes, so what was recorded when it went live still holds.
         """
-        record = Record.parse(alias.description)
+        record = alias.record
         now = latest.code_sha256[:12], latest.configuration.fingerprint
         if record and (record.sha, record.configuration) == now and not latest.broken:
             return replace(latest, version=alias.version)
@@ -99,15 +99,18 @@ class LambdaReader:
         answer = self._find(name, self._client.get_function, FunctionName=name)
         return (False, None) if answer is None else (True, _owner(name, answer))
 
-    def read_alias(self, name: str) -> Alias | None:
+    def read_alias(self, name: str, component: Component) -> Alias | None:
         """Read where `live` points; None if there is no such alias."""
         answer = self._find(name, self._client.get_alias, FunctionName=name, Name=ALIAS)
         if answer is None:
             return None
+        version, description = answer["FunctionVersion"], answer.get("Description", "")
+        record = Record.parse(description)
         return Alias(
-            version=answer["FunctionVersion"],
+            version=version,
             revision_id=answer["RevisionId"],
-            description=answer.get("Description", ""),
+            description=description,
+            record=record if record and record.names(component, version) else None,
             weighted=bool(answer.get("RoutingConfig", {}).get("AdditionalVersionWeights")),
         )
 

@@ -92,7 +92,9 @@ def look_ahead(
 
 def read_pair(request: Request, around: Surroundings) -> Pair:
     """Read both functions."""
-    executor, invoker = (around.api.read(spec.function_name) for spec in request.spec.functions)
+    executor, invoker = (
+        around.api.read(spec.function_name, spec.component) for spec in request.spec.functions
+    )
     return executor, invoker
 
 

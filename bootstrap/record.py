@@ -84,6 +84,13 @@ class Record:
         except KeyError:
             return None
 
+    def names(self, component: str, version: str) -> bool:
+        """Tell whether its release is made of this version of the Executor or of the Invoker.
+
+        It is not if somebody else switched the alias: a description outlives that.
+        """
+        return self.release.split(".")[0 if component == "executor" else -1] == version
+
     def holds(self, upload: str) -> bool:
         """Tell whether an upload, by its id, was rolled back."""
         return digest(upload) in self.held

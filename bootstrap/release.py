@@ -94,6 +94,7 @@ class Candidate:
 class Switch:
     """One alias that is to point at another version; `alias` is None if it is to be created."""
 
+    component: Component
     name: str
     version: str
     alias: Alias | None
@@ -258,7 +259,7 @@ def _switch(api: LambdaApi, switch: Switch) -> str:
         return api.update_alias(switch.name, switch.version, record, alias.revision_id)
     except (ConflictError, UnreachableError):
         # Our own write whose answer was lost, or a deployment of the same release beside us.
-        now = api.read_alias(switch.name)
+        now = api.read_alias(switch.name, switch.component)
         if now is None or now.weighted or now.version != switch.version:
             raise
         return now.revision_id

@@ -63,7 +63,7 @@ def _roll_back_once(request: Request, around: Surroundings) -> Answer:
     specs = request.spec.functions
     aliases = [_alias(around, spec) for spec in specs]
     now = release_name(*(alias.version for alias in aliases))
-    record = later(*(Record.parse(alias.description) for alias in aliases))
+    record = later(*(alias.record for alias in aliases))
     target = request.to or _before(now, record)
     executor, invoker = (
         _half(around, spec, alias, version)
@@ -92,6 +92,7 @@ def _roll_back_once(request: Request, around: Surroundings) -> Answer:
     package = _package(halves)
     switches = [
         Switch(
+            component=half.spec.component,
             name=half.spec.function_name,
             version=half.target.version,
             alias=half.alias,
@@ -106,7 +107,7 @@ def _roll_back_once(request: Request, around: Surroundings) -> Answer:
 
 
 def _alias(around: Surroundings, spec: FunctionSpec) -> Alias:
-    alias = around.api.read_alias(spec.function_name)
+    alias = around.api.read_alias(spec.function_name, spec.component)
     if alias is None:
         raise NoReleaseError(
             f"{spec.function_name} has no live version.", "Upload a package to deploy one."

@@ -1,0 +1,296 @@
+"""What becomes of an account over many releases, and of what others do to it meanwhile."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.bootstrap.account import (
+    BUCKET,
+    FUNCTIONS,
+    KEY,
+    Account,
+    manual,
+    notification,
+    resource,
+)
+from tests.bootstrap.conftest import zipped
+
+DAY = 86_400.0
+
+
+@pytest.fixture
+def account() -> Account:
+    """Give an account with package 1 live."""
+    given = Account()
+    assert given.send(notification(given.upload("1")))["status"] == "CREATED"
+    return given
+
+
+def release(account: Account, marker: str) -> str:
+    """Release a package, and name the release."""
+    answer = account.send(notification(account.upload(marker)))
+    assert answer["status"] == "CODE_CHANGED", answer
+    return str(answer["release"]["name"])
+
+
+def test_old_versions_are_pruned_but_never_one_that_is_needed(account: Account) -> None:
+    release(account, "2")
+    client = account.aws.lambda_
+    client.create_alias(FunctionName=FUNCTIONS[0], Name="somebodys", FunctionVersion="2")
+    for number in range(3, 8):
+        account.aws.clock.sleep(DAY)
+        release(account, f"{number}")
+    # Kept are three releases, what is younger than a day, and what somebody's alias points at.
+    assert account.versions(FUNCTIONS[0]) == ["2", "5", "6", "7"]
+    assert account.versions(FUNCTIONS[1]) == ["5", "6", "7"]
+    listed = account.send(manual("history"))["releases"]
+    assert [found["name"] for found in listed] == ["7.7", "6.6", "5.5"]
+
+
+def test_versions_that_a_run_may_still_use_are_not_pruned(account: Account) -> None:
+    for number in range(2, 9):
+        release(account, f"{number}")
+    assert len(account.versions(FUNCTIONS[0])) == 8
+    account.aws.clock.sleep(2 * DAY)
+    release(account, "9")
+    assert account.versions(FUNCTIONS[0]) == ["7", "8", "9"]
+
+
+def test_what_was_rolled_back_to_is_not_pruned(account: Account) -> None:
+    for number in range(2, 5):
+        account.aws.clock.sleep(2 * DAY)
+        release(account, f"{number}")
+    account.send(manual("rollback", to="2.2"))
+    account.aws.clock.sleep(2 * DAY)
+    account.send(resource("Update", Executor={"MemorySize": "1024"}))
+    assert account.markers() == ("2", "2")
+    assert account.release() == "5.2"
+    assert "2" in account.versions(FUNCTIONS[1])
+
+
+def test_a_version_that_somebody_else_published_is_left(account: Account) -> None:
+    client = account.aws.lambda_
+    client.update_function_configuration(FunctionName=FUNCTIONS[0], MemorySize=512)
+    while client.get_function(FunctionName=FUNCTIONS[0])["Configuration"]["LastUpdateStatus"] != (
+        "Successful"
+    ):
+        pass
+    theirs = client.publish_version(FunctionName=FUNCTIONS[0], Description="mine")["Version"]
+    for number in range(2, 8):
+        account.aws.clock.sleep(2 * DAY)
+        release(account, f"{number}")
+    assert theirs in account.versions(FUNCTIONS[0])
+
+
+def test_old_layer_versions_go_with_the_versions_that_had_them(account: Account) -> None:
+    account.environment["WUKONG_EXECUTOR_LAYERS"] = "numpy"
+    for number in range(8):
+        account.aws.clock.sleep(2 * DAY)
+        body = zipped({"python/numpy.py": f"{number}"})
+        version = account.upload("", "layers/numpy.zip", body=body)
+        account.send(notification(version, "layers/numpy.zip"))
+    kept = account.aws.lambda_.list_layer_versions(LayerName="Wukong-numpy")["LayerVersions"]
+    assert [layer["Version"] for layer in kept] == [8, 7, 6]
+
+
+def test_an_alias_that_somebody_moved_is_brought_back(account: Account) -> None:
+    release(account, "2")
+    account.aws.lambda_.update_alias(FunctionName=FUNCTIONS[0], Name="live", FunctionVersion="1")
+    assert account.markers() == ("1", "2")
+    assert account.send(manual("status"))["status"] == "INCOMPLETE"
+    assert account.send(manual("deploy"))["status"] == "CODE_CHANGED"
+    assert account.markers() == ("2", "2")
+
+
+def test_a_canary_that_somebody_began_is_ended(account: Account) -> None:
+    release(account, "2")
+    account.aws.lambda_.update_alias(
+        FunctionName=FUNCTIONS[0],
+        Name="live",
+        FunctionVersion="2",
+        RoutingConfig={"AdditionalVersionWeights": {"1": 0.5}},
+    )
+    answer = account.send(manual("deploy"))
+    assert answer["functions"]["executor"]["changes"] == ["routing: two versions -> one version"]
+    assert not (account.alias(FUNCTIONS[0]) or {}).get("RoutingConfig")
+
+
+def test_drift_is_told_and_put_right(account: Account) -> None:
+    account.aws.lambda_.put_function_recursion_config(
+        FunctionName=FUNCTIONS[0], RecursiveLoop="Terminate"
+    )
+    account.aws.lambda_.update_function_configuration(FunctionName=FUNCTIONS[1], Timeout=7)
+    told = account.send(manual("status"))["functions"]
+    assert told["executor"]["drift"] == ["recursive_loop: Terminate -> Allow"]
+    assert told["invoker"]["drift"] == [], "`$LATEST` is nobody's: what is live is as it was"
+    assert account.send(manual("deploy"))["status"] == "CONFIGURATION_CHANGED"
+    assert account.send(manual("status"))["functions"]["executor"]["drift"] == []
+
+
+def test_the_record_tells_who_asked_and_when(account: Account) -> None:
+    told = account.send(manual("status"))["release"]
+    assert told["by"] == "s3:alice"
+    assert told["at"].startswith("2026-01-01T00:00:")
+
+
+def test_a_rolled_back_package_is_forgotten_when_a_new_one_is_live(account: Account) -> None:
+    release(account, "2")
+    account.send(manual("rollback"))
+    release(account, "3")
+    assert "held=" not in (account.alias(FUNCTIONS[0]) or {})["Description"]
+
+
+def test_while_a_package_is_held_configuration_and_layers_still_change(account: Account) -> None:
+    release(account, "2")
+    account.send(manual("rollback"))
+    account.environment["WUKONG_EXECUTOR_LAYERS"] = "numpy"
+    version = account.upload("", "layers/numpy.zip", body=zipped({"python/numpy.py": ""}))
+    answer = account.send(notification(version, "layers/numpy.zip"))
+    assert answer["status"] == "CONFIGURATION_CHANGED"
+    assert account.markers() == ("1", "1")
+    again = notification(account.aws.s3.head_object(Bucket=BUCKET, Key=KEY)["VersionId"])
+    assert account.send(again)["status"] == "HELD"
+
+
+def test_a_live_package_that_is_gone_from_the_bucket_is_named(account: Account) -> None:
+    first = account.send(manual("status"))["release"]["package"]
+    release(account, "2")
+    account.send(manual("rollback"))
+    account.aws.s3.delete(BUCKET, KEY, first)
+    answer = account.send(resource("Update", Executor={"MemorySize": "1024"}))
+    assert answer["error"]["code"] == "INVALID_PACKAGE"
+    assert first in answer["error"]["message"]
+    assert account.answers[-1]["Status"] == "FAILED"
+    assert account.markers() == ("1", "1")
+
+
+def test_a_bucket_without_versions_works_as_far_as_it_can() -> None:
+    account = Account()
+    account.aws.s3.unversioned.add(BUCKET)
+
+    def upload(marker: str) -> dict[str, object]:
+        account.upload(marker)
+        head = account.aws.s3.head_object(Bucket=BUCKET, Key=KEY)
+        event = notification("")
+        told = event["Records"][0]["s3"]["object"]
+        del told["versionId"]
+        told["eTag"] = head["ETag"].strip('"')
+        return event
+
+    first, second = upload("1"), upload("2")
+    assert account.send(first)["status"] == "STALE"
+    assert account.send(second)["status"] == "CREATED"
+    assert account.send(second)["status"] == "UNCHANGED"
+    third = upload("3")
+    assert account.send(third)["status"] == "CODE_CHANGED"
+    assert account.send(manual("rollback"))["status"] == "ROLLED_BACK"
+    assert account.send(third)["status"] == "HELD"
+
+
+def test_a_function_that_lambda_could_not_create_is_made_anew() -> None:
+    from tests.bootstrap.fake_lambda import Failure
+
+    account = Account()
+    account.aws.lambda_.failures["CreateFunction", FUNCTIONS[1]] = Failure("InvalidSubnet", "why")
+    version = account.upload("1")
+    answer = account.send(notification(version))
+    assert answer["error"]["code"] == "FUNCTION_BROKEN"
+    assert "InvalidSubnet" in answer["error"]["message"]
+    assert account.send(notification(version))["status"] == "CREATED"
+    assert account.markers() == ("1", "1")
+
+
+def test_an_update_that_lambda_could_not_finish_leaves_live_and_is_written_again(
+    account: Account,
+) -> None:
+    from tests.bootstrap.fake_lambda import Failure
+
+    account.aws.lambda_.failures["UpdateFunctionCode", FUNCTIONS[0]] = Failure("ImageDeleted", "x")
+    version = account.upload("2")
+    assert account.send(notification(version))["error"]["code"] == "FUNCTION_BROKEN"
+    assert account.markers() == ("1", "1")
+    assert account.send(notification(version))["status"] == "CODE_CHANGED"
+
+
+def test_a_stack_that_was_never_created_is_deleted_without_harm() -> None:
+    account = Account()
+    account.send(resource("Delete", Executor={"FunctionName": "not a name"}, Nonsense="1"))
+    assert account.answers[-1]["Status"] == "SUCCESS"
+
+
+def test_a_stack_deletes_nothing_that_is_another_stacks(account: Account) -> None:
+    event = resource("Delete") | {"StackId": "arn:aws:cloudformation:eu-west-1:1:stack/other/9"}
+    account.send(event)
+    assert account.answers[-1]["Status"] == "SUCCESS"
+    assert account.markers() == ("1", "1")
+
+
+def test_a_deletion_while_the_creation_still_runs_ends_with_nothing() -> None:
+    account = Account()
+    account.upload("1")
+    meanwhile: list[str] = []
+
+    def delete_then(index: int, _: str) -> None:
+        if index == 8 and not meanwhile:
+            meanwhile.append("deleted")
+            account.aws.fault = None
+            account.send(resource("Delete"))
+
+    account.interrupt(delete_then)
+    account.send(resource("Create"))
+    assert meanwhile
+    # CloudFormation sends a deletion after a creation that it gave up; also if that came too late.
+    account.send(resource("Delete"))
+    assert [account.function(name) for name in FUNCTIONS] == [None, None]
+    assert [answer["Status"] for answer in account.answers][1:] == ["FAILED", "SUCCESS"] or [
+        answer["Status"] for answer in account.answers
+    ][1:] == ["SUCCESS", "SUCCESS"]
+
+
+def test_no_secret_is_in_what_is_told(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
+    account.upload("2", executor="def lambda_handler(e, c):\n    raise ValueError('no')\n")
+    account.send(resource("Update", StoreUrl="redis://:secret@elsewhere"))
+    account.send(manual("plan", store_url="redis://:secret@there"))
+    account.send(manual("status"))
+    said = json.dumps([account.bus.entries, account.answers]) + capsys.readouterr().out
+    assert "secret" not in said
+    assert "Signature" not in said
+
+
+@pytest.mark.parametrize("call", range(1, 22))
+def test_two_uploads_at_once_end_with_the_newest_and_both_answers_are_true(
+    account: Account, call: int
+) -> None:
+    """While the first is deployed, from before this call on, the second is from end to end."""
+    first = notification(account.upload("2"))
+    answers = []
+
+    def meanwhile(index: int, _: str) -> None:
+        if index == call:
+            account.aws.fault = None
+            answers.append(account.send(notification(account.upload("3"))))
+
+    account.interrupt(meanwhile)
+    answers.append(account.send(first))
+    assert account.markers() == ("3", "3")
+    assert len(answers) == 2
+    for told in answers:
+        assert told["status"] in {"CODE_CHANGED", "UNCHANGED", "STALE"}, told
+    account.check_switches()
+
+
+def test_a_huge_answer_is_not_lost(account: Account) -> None:
+    many = {f"K{number}": "v" * 9 for number in range(200)}
+    account.send(resource("Update", Executor={"Environment": many}))
+    assert account.answers[-1]["Status"] == "SUCCESS"
+    assert len(json.dumps(account.answers[-1])) <= 4096
+
+
+def test_the_package_is_checked_before_anything_is_written(account: Account) -> None:
+    begin = len(account.aws.calls)
+    answer = account.send(notification(account.upload("2", invoker=None)))
+    assert answer["error"]["code"] == "INVALID_PACKAGE"
+    made = account.aws.operations[begin:]
+    assert all(operation.startswith(("Head", "Get")) for operation in made)
