@@ -133,6 +133,9 @@ def _sized(variables: dict[str, str]) -> dict[str, str]:
     reserved = sorted(variables.keys() & RESERVED_VARIABLES)
     if reserved:
         raise ValueError(f"Lambda reserves {', '.join(reserved)}")
+    wrong = sorted(name for name in variables if not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_]+", name))
+    if wrong:
+        raise ValueError(f"Lambda takes no variable named {wrong[0]!r:.100}")
     size = sum(len(key.encode()) + len(value.encode()) for key, value in variables.items())
     if size > ENVIRONMENT_BYTES:
         raise ValueError(f"{size} bytes of variables; Lambda allows {ENVIRONMENT_BYTES}")

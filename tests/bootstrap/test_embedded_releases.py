@@ -288,7 +288,7 @@ def test_the_bootstraps_role_can_touch_nothing_but_what_is_its_own(live: Stack) 
         ("s3", "list_buckets", {}),
         ("iam", "list_roles", {}),
         ("sqs", "list_queues", {}),
-        ("sts", "assume_role", {"RoleArn": own["Role"], "RoleSessionName": "x"}),
+        ("sts", "assume_role", {"RoleArn": own["Role"], "RoleSessionName": "probe"}),
         ("secretsmanager", "list_secrets", {}),
         ("cloudformation", "describe_stacks", {}),
     ]

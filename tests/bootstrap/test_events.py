@@ -145,6 +145,10 @@ REFUSED: dict[str, tuple[object, str]] = {
         {"action": "deploy", "executor": {"environment": {"AWS_REGION": "x"}}},
         "executor.environment",
     ),
+    "a variable with a name of one letter": (
+        {"action": "deploy", "executor": {"environment": {"X": "1"}}},
+        "executor.environment",
+    ),
     "too many variables": (
         {"action": "deploy", "executor": {"environment": {"BIG": "x" * 4100}}},
         "executor.environment",

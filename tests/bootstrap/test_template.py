@@ -131,3 +131,24 @@ def test_the_filters_of_the_buckets_notifications_do_not_overlap() -> None:
     pattern = TEMPLATE["Parameters"]["PackageKey"]["AllowedPattern"]
     assert re.fullmatch(pattern, "deployment.zip")
     assert not re.fullmatch(pattern, "layers/deployment.zip")
+
+
+def test_only_the_stacks_own_bucket_may_trigger_the_function() -> None:
+    """A bucket's name can be somebody else's after it was deleted."""
+    properties = RESOURCES["UploadPermission"]["Properties"]
+    assert {"SourceAccount", "SourceArn"} <= properties.keys()
+
+
+def test_cloudformation_waits_a_minute_longer_than_the_function_runs() -> None:
+    function = RESOURCES["BootstrapFunction"]["Properties"]
+    assert RESOURCES["Functions"]["Properties"]["ServiceTimeout"] == function["Timeout"] + 60
+    assert function["EventInvokeConfig"]["MaximumRetryAttempts"] == 1
+    assert "VpcConfig" not in function, "CloudFormation's answer goes to a public address"
+
+
+def test_every_trap_and_every_test_that_the_guide_names_is_there() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "deploying.md").read_text()
+    assert {f"P{number}" for number in range(1, 45)} <= set(re.findall(r"\bP\d+\b", guide))
+    sources = [file.read_text() for file in Path(__file__).parent.glob("test_*.py")]
+    tests = set(re.findall(r"def (test_\w+)", "\n".join(sources)))
+    assert set(re.findall(r"\btest_\w+(?!\w|\.py)", guide)) - tests == set()
