@@ -15,7 +15,6 @@ from tests.bootstrap.conftest import ROOT, Stack, handler, package, zipped
 from tests.bootstrap.test_embedded import s3_event
 from tests.conftest import until
 
-
 DEFAULTS = {"ExecutorMemorySize": "3008", "ExecutorLayers": "", "PackageVersion": ""}
 
 
