@@ -13,7 +13,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from executor.core import (
@@ -84,6 +84,8 @@ class Driver:
         self._values: dict[int, Any] = {}
         self._specs: dict[int, Spec] = {}
         self._task = "(none)"
+        self._last: str | None = None
+        self._inputs: tuple[str, ...] = ()
         self._failed = False
         self._tally = Tally()
 
@@ -165,17 +167,21 @@ class Driver:
         return Fetched(claim)
 
     def _compute(self, claim: Claim) -> Event:
-        self._task = f"(segment {claim.segment})"
+        self._task, self._last = f"(segment {claim.segment})", None
         try:
             spec = self._specs[claim.segment] = Spec.from_bytes(claim.spec)
-            self._values[claim.segment] = spec.run(self._values, self._on_task)
+            self._inputs = tuple(str(key) for _, key in spec.inputs)
+            self._values[claim.segment] = spec.run(self._values, self._on_task, self._event.retries)
         except BaseException as error:  # noqa: BLE001 - also SystemExit: a task must not end us
             self._fail(self._task, "", error)
             return Failed(claim)
         return Computed(claim)
 
     def _on_task(self, key: object) -> None:
-        self._task = str(key)
+        """Note which task runs, and whose value it is given: inside a segment the one before's."""
+        if self._last not in (None, str(key)):
+            self._inputs = (self._task,)
+        self._task = self._last = str(key)
 
     def _arrive(self, lineage: Lineage, claim: Claim, last: bool) -> Event:
         spec = self._specs.pop(claim.segment)
@@ -201,8 +207,7 @@ class Driver:
 
     def _hand_off(self, starts: Sequence[Start]) -> None:
         events = [
-            ExecutorEvent(self._run, (start,), self._event.targets, self._event.hop + 1)
-            for start in starts
+            replace(self._event, starts=(start,), hop=self._event.hop + 1) for start in starts
         ]
         # What is refused is not lost: its lease expires and the client has it started again.
         self._tally.handed_off += self._platform().start(events).accepted
@@ -211,7 +216,7 @@ class Driver:
         message = what if error is None else f"{type(error).__name__}: {error}"
         if error is not None and what:
             message = f"{what}: {message}"
-        failure = Failure(task, message, _traceback(error), _pickled(error))
+        failure = Failure(task, message, _traceback(error), _pickled(error), self._inputs)
         self._storage.stop(self._run, RunState.FAILED, failure.to_bytes())
         self._failed = True
 

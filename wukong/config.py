@@ -63,6 +63,8 @@ class RunOptions(_Section):
     """How long an Executor is taken for alive after its last sign of life."""
     max_attempts: Annotated[int, Field(ge=1)] = 4
     """How often a lineage is started before the run is given up."""
+    retries: Annotated[int, Field(ge=0)] = 0
+    """How often a task that raises is run again, before its error ends the run."""
     deadline: Annotated[float, Field(gt=0)] | None = None
     """Seconds after which the run is cancelled."""
     keep_seconds: Annotated[int, Field(ge=60)] = 86_400

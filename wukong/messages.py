@@ -111,12 +111,15 @@ class ExecutorEvent:
         Which functions this run uses, so that all its Executors are of one release.
     hop
         How many Executors started one another before this one.
+    retries
+        How often a task that raises is run again.
     """
 
     run: str
     starts: tuple[Start, ...]
     targets: Targets
     hop: int = 0
+    retries: int = 0
 
     def to_event(self) -> dict[str, Any]:
         """Give the JSON object that goes over the wire."""
@@ -128,6 +131,7 @@ class ExecutorEvent:
             "executor": self.targets.executor,
             "invoker": self.targets.invoker,
             "hop": self.hop,
+            "retries": self.retries,
         }
 
     def to_bytes(self) -> bytes:
@@ -152,6 +156,7 @@ class ExecutorEvent:
             starts=tuple(_start(item) for item in starts),
             targets=Targets(_field(message, "executor", str), _field(message, "invoker", str)),
             hop=_field(message, "hop", int),
+            retries=_field(message, "retries", int),
         )
 
 

@@ -41,6 +41,10 @@ invocation lasts longer than 900 s.
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
 
+SHOWN = 5
+"""How many keys an error names."""
+
+
 class RunError(WukongError):
     """A run that cannot be finished, for a reason outside the user's tasks."""
 
@@ -195,7 +199,7 @@ class Run:
     def _event(self, starts: Sequence[Start]) -> ExecutorEvent:
         if self._targets is None:
             raise RunError(f"run {self.id} was not submitted", "Call submit first.")
-        return ExecutorEvent(self.id, tuple(starts), self._targets)
+        return ExecutorEvent(self.id, tuple(starts), self._targets, retries=self._options.retries)
 
     def _keep_deadline(self, seconds: float) -> None:
         deadline = self._options.deadline
@@ -270,9 +274,16 @@ def raise_failure(run: str, failure: Failure) -> None:
             f"Remote traceback:\n{failure.traceback}" if failure.traceback else "",
         )
     error.add_note(f"Wukong: task {failure.task!r} of run {run} failed in an Executor")
+    if failure.inputs:
+        error.add_note(f"It was given the values of {_listed(failure.inputs)}")
     if failure.traceback:
         raise error from RemoteTraceback(failure.traceback)
     raise error
+
+
+def _listed(keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
+    return ", ".join(keys[:SHOWN]) + more
 
 
 def _segments(graph: Normalised) -> list[Segment]:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -47,6 +48,11 @@ def shout(text: str) -> str:
 @dask.delayed(pure=True)
 def fail(text: str) -> str:
     raise KeyError(text)
+
+
+@dask.delayed(pure=True)
+def refuse(*texts: str) -> str:
+    raise KeyError(texts)
 
 
 def test_a_tree_reduction_is_right(client: wukong.Client) -> None:
@@ -97,6 +103,37 @@ class UnpicklableError(Exception):
         import threading
 
         self.lock = threading.Lock()
+
+
+def test_a_failing_task_says_what_it_was_given(client: wukong.Client) -> None:
+    inside = fail(shout("one segment", dask_key_name="upper"))
+    with pytest.raises(KeyError) as caught:
+        inside.compute(optimize_graph=False)
+    assert any("the values of upper" in note for note in caught.value.__notes__)
+    parts = [shout(text, dask_key_name=f"part-{text}") for text in "abcdefg"]
+    with pytest.raises(KeyError) as caught:
+        refuse(*parts).compute(optimize_graph=False)
+    assert any("part-" in note and "and 2 more" in note for note in caught.value.__notes__)
+
+
+def test_a_task_that_raises_is_run_again_as_often_as_asked(
+    client: wukong.Client, tmp_path: Path
+) -> None:
+    tried = tmp_path / "tried"
+
+    def flaky(value: int) -> int:
+        with tried.open("a") as file:
+            file.write("x")
+        if len(tried.read_text()) < 3:
+            raise ConnectionError("not yet")
+        return value
+
+    last = dask.delayed(operator.neg)(dask.delayed(flaky)(7))
+    with pytest.raises(ConnectionError, match="not yet"):
+        last.compute(retries=1)
+    tried.unlink()
+    assert last.compute(retries=2) == -7
+    assert tried.read_text() == "xxx"
 
 
 def test_an_exception_that_cannot_travel_comes_as_text(client: wukong.Client) -> None:

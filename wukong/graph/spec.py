@@ -7,6 +7,7 @@ inputs), and what `arrive` needs to know: inputs, children, and how many inputs 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +59,9 @@ class Spec:
         """Read what `to_bytes` wrote; raises whatever importing the tasks' modules raises."""
         return cls(*loads(data))
 
-    def run(self, values: Mapping[int, Any], on_task: Callable[[Key], None]) -> Any:
+    def run(
+        self, values: Mapping[int, Any], on_task: Callable[[Key], None], retries: int = 0
+    ) -> Any:
         """Run the chain and give its output.
 
         Parameters
@@ -66,13 +69,30 @@ class Spec:
         values
             Outputs of the input segments, by segment.
         on_task
-            Told each task's key before it runs, so that a failure can be blamed.
+            Told each task's key before it runs, so that a failure can be blamed; and again before
+            it is run again.
+        retries
+            How often a task that raises is run again, on the same inputs.
         """
         known = {key: values[segment] for segment, key in self.inputs}
         for key, task in self.tasks:
-            on_task(key)
-            known = {key: task(known)}
+            known = {key: _attempted(key, task, known, on_task, retries)}
         return known[self.tasks[-1][0]]
+
+
+def _attempted(
+    key: Key,
+    task: GraphNode,
+    known: Mapping[Key, Any],
+    on_task: Callable[[Key], None],
+    retries: int,
+) -> Any:
+    for _ in range(retries):
+        on_task(key)
+        with suppress(Exception):
+            return task(known)
+    on_task(key)
+    return task(known)
 
 
 def make_specs(segments: Sequence[Segment], tasks: Mapping[Key, GraphNode]) -> list[Spec]:

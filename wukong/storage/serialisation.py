@@ -40,16 +40,20 @@ class Failure:
         The remote traceback, formatted.
     exception
         The pickled exception; None if it cannot be pickled.
+    inputs
+        Keys of the tasks whose values it had been given.
     """
 
     task: str
     message: str
     traceback: str
     exception: bytes | None = None
+    inputs: tuple[str, ...] = ()
 
     def to_bytes(self) -> bytes:
         """Serialise for `Storage.stop`."""
-        return pickle.dumps((self.task, self.message, self.traceback, self.exception), protocol=5)
+        parts = self.task, self.message, self.traceback, self.exception, self.inputs
+        return pickle.dumps(parts, protocol=5)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Failure:
