@@ -4,7 +4,7 @@ Events go in, instructions come out; a driver performs them and gives back what 
 rules can be tested without storage, clock or threads, and every driver runs the same ones.
 
     Began ─> Fetch ─> Fetched ─> Compute ─> Computed ─> Arrive ─> Arrived ─┬─> (next segment)
-                                    │                      │               └─> Halt
+        └─ TimeUp ─> PassOn         │                      │               └─> Halt
                                     └─> Failed ─> Fail     └─> Fenced ─> Halt
 
 State: `ready`, the segments that this lineage owns and may run, best last; `memory`, the outputs
@@ -66,7 +66,12 @@ class FencedOff:
     """Somebody else acts for this lineage, or the run has ended."""
 
 
-Event = Began | Fetched | Computed | ArrivedAt | Failed | FencedOff
+@dataclass(frozen=True, slots=True)
+class TimeUp:
+    """The Executor has no time for what it was instructed to do next."""
+
+
+Event = Began | Fetched | Computed | ArrivedAt | Failed | FencedOff | TimeUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +119,16 @@ class Forget:
 
 
 @dataclass(frozen=True, slots=True)
+class PassOn:
+    """Leave the lineage, with all that it owns, to an Executor to be started."""
+
+
+@dataclass(frozen=True, slots=True)
 class Halt:
     """This lineage is over."""
 
 
-Instruction = Fetch | Compute | Arrive | HandOff | Delete | Forget | Halt
+Instruction = Fetch | Compute | Arrive | HandOff | Delete | Forget | PassOn | Halt
 
 
 @dataclass(slots=True)
@@ -151,6 +161,11 @@ class Core:
                 self.ready.clear()
                 self.uses.clear()
                 return [*self._forget(self.memory), *self._next()]
+            case TimeUp():
+                self.ready.clear()
+                self.uses.clear()
+                self.halted = True
+                return [*self._forget(self.memory), PassOn()]
 
     def _arrived(self, event: ArrivedAt) -> Sequence[Instruction]:
         self._own(event.here)

@@ -6,8 +6,10 @@ thread of its own keeps their leases alive. A failing task ends the run, with th
 
 from __future__ import annotations
 
+import math
 import pickle
 import threading
+import time
 import traceback
 import uuid
 from collections import deque
@@ -33,6 +35,8 @@ from executor.core import (
     Halt,
     HandOff,
     Instruction,
+    PassOn,
+    TimeUp,
 )
 from wukong.graph.spec import Spec
 from wukong.messages import MAX_HOPS, ExecutorEvent, Start
@@ -50,6 +54,12 @@ from wukong.storage import (
 )
 from wukong.storage.serialisation import Failure, dumps, loads
 
+RESERVE_SECONDS = 10.0
+"""Kept back at the end of an invocation: to store an output, and to leave the rest to another."""
+
+LONGER = 1.5
+"""How much longer than the longest segment so far the next one may be."""
+
 
 @dataclass(slots=True)
 class Tally:
@@ -59,6 +69,7 @@ class Tally:
     stopped: int = 0
     segments: list[int] = field(default_factory=list)
     handed_off: int = 0
+    passed_on: int = 0
 
 
 class Driver:
@@ -70,10 +81,16 @@ class Driver:
         What this Executor was asked for.
     platform
         Gives the platform when something is handed off; most Executors never ask.
+    seconds_left
+        Gives how long this invocation may still run.
     """
 
     def __init__(
-        self, event: ExecutorEvent, storage: Storage, platform: Callable[[], Platform]
+        self,
+        event: ExecutorEvent,
+        storage: Storage,
+        platform: Callable[[], Platform],
+        seconds_left: Callable[[], float] = lambda: math.inf,
     ) -> None:
         self._event = event
         self._run = event.run
@@ -87,6 +104,8 @@ class Driver:
         self._last: str | None = None
         self._inputs: tuple[str, ...] = ()
         self._failed = False
+        self._seconds_left = seconds_left
+        self._longest = 0.0
         self._tally = Tally()
 
     def execute(self) -> Tally:
@@ -116,7 +135,11 @@ class Driver:
         core = Core(begun.lineage)
         todo = deque(core.step(Began(self._claims(begun))))
         while todo:
-            event = self._perform(core, todo.popleft())
+            instruction = todo.popleft()
+            if isinstance(instruction, Fetch | Compute) and self._is_time_up():
+                todo.extend(core.step(TimeUp()))
+                continue
+            event = self._perform(core, instruction)
             if event is not None:
                 todo.extend(core.step(event))
 
@@ -143,9 +166,26 @@ class Driver:
             case Forget(segments):
                 for segment in segments:
                     self._values.pop(segment, None)
+            case PassOn():
+                self._pass_on(core.lineage)
             case Halt():
                 self._storage.finish(self._run, core.lineage)
         return None
+
+    def _is_time_up(self) -> bool:
+        """Tell whether a segment as long as the longest so far might not end in time.
+
+        The first one always runs: where it does not fit, none would.
+        """
+        if not self._longest:
+            return False
+        return self._seconds_left() < RESERVE_SECONDS + LONGER * self._longest
+
+    def _pass_on(self, lineage: Lineage) -> None:
+        with suppress(Fenced):
+            start = self._storage.pass_on(self._run, lineage)
+            self._tally.passed_on += 1
+            self._hand_off([start])
 
     def _fetch(self, lineage: Lineage, claim: Claim, refs: Sequence[DataRef]) -> Event:
         for ref, data in zip(refs, self._storage.read(self._run, refs), strict=True):
@@ -168,6 +208,7 @@ class Driver:
 
     def _compute(self, claim: Claim) -> Event:
         self._task, self._last = f"(segment {claim.segment})", None
+        began = time.monotonic()
         try:
             spec = self._specs[claim.segment] = Spec.from_bytes(claim.spec)
             self._inputs = tuple(str(key) for _, key in spec.inputs)
@@ -175,6 +216,7 @@ class Driver:
         except BaseException as error:  # noqa: BLE001 - also SystemExit: a task must not end us
             self._fail(self._task, "", error)
             return Failed(claim)
+        self._longest = max(self._longest, time.monotonic() - began)
         return Computed(claim)
 
     def _on_task(self, key: object) -> None:

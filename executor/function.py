@@ -15,7 +15,7 @@ from wukong.platform import surroundings
 from wukong.platform.context import Context, inside_function
 
 
-def lambda_handler(event: object, context: Context) -> dict[str, Any]:  # noqa: ARG001 - Lambda's form
+def lambda_handler(event: object, context: Context) -> dict[str, Any]:
     """Run what the event asks for; answers with counts, results go through storage.
 
     Raises
@@ -31,7 +31,12 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:  # noqa: 
     from executor.driver import Driver
 
     _compute_nested_in_place()
-    tally = Driver(message, surroundings.store(), surroundings.platform).execute()
+    tally = Driver(
+        message,
+        surroundings.store(),
+        surroundings.platform,
+        lambda: context.get_remaining_time_in_millis() / 1000,
+    ).execute()
     return {
         "wukong": "executed",
         "run": message.run,
@@ -39,6 +44,7 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:  # noqa: 
         "stopped": tally.stopped,
         "segments": len(tally.segments),
         "handed_off": tally.handed_off,
+        "passed_on": tally.passed_on,
     }
 
 

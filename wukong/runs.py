@@ -90,6 +90,7 @@ class Run:
         self._targets: Targets | None = None
         self._bookmark = ""
         self._refused: list[ExecutorEvent] = []
+        self._lost: dict[int, set[int]] = {}
         self._progress = (0, 0)
         self._progress_at = 0.0
 
@@ -222,11 +223,14 @@ class Run:
         expired = self._storage.reap(self.id)
         self._check_progress(status, missing=bool(expired))
         for start in expired:
-            if start.epoch > self._options.max_attempts:
+            # An Executor whose time was up also begins an epoch; only those that expired count.
+            lost = self._lost.setdefault(start.segment, set())
+            lost |= {start.epoch} if start.epoch > 1 else set()
+            if len(lost) >= self._options.max_attempts:
                 keys = ", ".join(map(str, self._segments[start.segment].keys[:3]))
                 raise RunError(
                     f"run {self.id}: the Executor that begins with {keys} was lost "
-                    f"{start.epoch - 1} times",
+                    f"{len(lost)} times",
                     "It runs out of memory or time, or ends the process: give it more memory or "
                     "smaller chunks; the function's log group tells which.",
                 )

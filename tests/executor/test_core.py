@@ -20,6 +20,8 @@ from executor.core import (
     Forget,
     Halt,
     HandOff,
+    PassOn,
+    TimeUp,
 )
 from wukong.messages import Start
 from wukong.storage import Claim, DataRef, Lineage
@@ -98,6 +100,12 @@ def test_fenced_means_stop_and_discard() -> None:
     core, leaf, one, two = Core(Lineage(0, 1)), claim(0), claim(1, 0), claim(2, 0)
     steps(core, Began((leaf,)), Computed(leaf), arrived(leaf, one, two), Computed(one))
     assert steps(core, FencedOff()) == [Forget((0, 1)), Halt()]
+
+
+def test_without_time_a_lineage_is_passed_on_with_all_that_it_owns() -> None:
+    core, leaf, one, two = Core(Lineage(0, 1)), claim(0), claim(1, 0), claim(2, 0)
+    steps(core, Began((leaf,)), Computed(leaf), arrived(leaf, one, two))
+    assert steps(core, TimeUp()) == [Forget((0,)), PassOn()]
 
 
 def test_a_failed_task_ends_the_lineage() -> None:

@@ -84,6 +84,26 @@ def test_a_repeated_event_does_nothing() -> None:
     assert execute(storage, Start(0)).events == []
 
 
+def test_an_executor_without_time_for_another_segment_passes_its_lineage_on() -> None:
+    storage = MemoryStorage()
+    storage.create(fork("run"))
+    recorder = Recorder()
+    tally = Driver(event(Start(0)), storage, lambda: recorder, lambda: 5.0).execute()
+    assert (tally.segments, tally.passed_on) == ([0], 1)
+    assert [event.starts for event in recorder.events] == [(Start(2),), (Start(0, 2),)]
+    assert execute(storage, Start(0)).events == [], "the epoch that was passed on is over"
+    execute(storage, Start(0, 2))
+    execute(storage, Start(2))
+    assert [value(storage, segment) for segment in (1, 2)] == [1, 1]
+
+
+def test_a_first_segment_runs_however_little_time_there_is() -> None:
+    storage = MemoryStorage()
+    storage.create(fork("run"))
+    tally = Driver(event(Start(0)), storage, Recorder, lambda: 0.0).execute()
+    assert tally.segments == [0]
+
+
 class Replacing(MemoryStorage):
     """Before it answers the first read, the reader is replaced by its next epoch."""
 

@@ -172,6 +172,23 @@ def test_an_expired_lease_is_reaped_into_the_next_epoch_which_owns_the_same(
     assert [claim.segment for claim in storage.owned(run_id, alive)] == [1]
 
 
+def test_a_lineage_that_is_passed_on_belongs_to_its_next_epoch(
+    storage: Storage, run_id: str
+) -> None:
+    storage.create(diamond(run_id))
+    first = begin(storage, run_id, 0).lineage
+    storage.arrive(run_id, first, arrival(0))
+    assert storage.pass_on(run_id, first) == Start(0, 2)
+    with pytest.raises(Fenced):
+        storage.pass_on(run_id, first)
+    with pytest.raises(Fenced):
+        storage.arrive(run_id, first, arrival(1))
+    assert storage.reap(run_id) == [], "it is waiting to begin"
+    second = begin(storage, run_id, 0, epoch=2, token="new").lineage
+    assert second == Lineage(0, 2)
+    assert [claim.segment for claim in storage.owned(run_id, second)] == [1]
+
+
 def test_a_hand_off_that_never_began_is_sent_again_in_the_same_epoch(
     storage: Storage, run_id: str
 ) -> None:

@@ -92,6 +92,13 @@ class World:
                 return self.storage.beat(self.run, self.lineages)
             case "finish" if self.lineages:
                 self.storage.finish(self.run, self.lineages[pick % len(self.lineages)])
+            case "pass_on" if self.lineages:
+                try:
+                    start = self.storage.pass_on(self.run, self.lineages[pick % len(self.lineages)])
+                except Fenced:
+                    return "fenced"
+                self.starts.append(start)
+                return start
             case "stop" if pick == 0:
                 return self.storage.stop(self.run, RunState.FAILED, b"why")
         return None
@@ -110,7 +117,7 @@ class World:
 
 ACTIONS = st.tuples(
     st.sampled_from(["begin", "begin", "arrive", "arrive", "arrive", "owned", "beat", "finish"])
-    | st.just("stop"),
+    | st.sampled_from(["stop", "pass_on"]),
     st.integers(0, 7),
     st.integers(0, 2),
 )

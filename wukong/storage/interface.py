@@ -231,6 +231,10 @@ class Storage(abc.ABC):
         """End a lineage that has nothing left to do; no error if it has ended already."""
 
     @abc.abstractmethod
+    def pass_on(self, run: str, lineage: Lineage) -> Start:
+        """Leave a lineage, with all that it owns, to an Executor to be started; raises `Fenced`."""
+
+    @abc.abstractmethod
     def reap(self, run: str, most: int = 100) -> list[Start]:
         """Give lineages whose lease has expired, each with the epoch to start it again in.
 

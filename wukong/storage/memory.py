@@ -195,6 +195,14 @@ class MemoryStorage(Storage):
             if state is not None and state.is_current(lineage):
                 self._finish(state, lineage)
 
+    def pass_on(self, run: str, lineage: Lineage) -> Start:
+        with self._changed:
+            state = self._unfenced(run, lineage)
+            attempt = state.attempts[lineage.segment]
+            attempt.epoch, attempt.token = attempt.epoch + 1, None
+            state.lease[lineage.segment] = self._clock() + state.new.handoff_seconds
+            return Start(lineage.segment, attempt.epoch)
+
     def reap(self, run: str, most: int = 100) -> list[Start]:
         with self._changed:
             state = self._running(run)

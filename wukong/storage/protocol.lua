@@ -173,6 +173,17 @@ function operation.finish()
   return {'OK'}
 end
 
+-- pass_on s epoch -> OK {next epoch} | FENCED.  An Executor whose time is up leaves its lineage, with
+-- all that it owns, to one that is started for it.
+function operation.pass_on()
+  local s, epoch = lineage()
+  if not current(s, epoch) then return {'FENCED'} end
+  local at = tonumber(epoch) + 1
+  redis.call('HSET', ep, s, at .. ':P')
+  redis.call('ZADD', lease, now() + config('handoff'), s)
+  return {'OK', at}
+end
+
 -- reap most -> OK {s, epoch}...  Leases that have expired, to be started again: one that had begun
 -- in its next epoch; one that was handed off and has not begun (lost, or still waiting) in the same.
 function operation.reap()

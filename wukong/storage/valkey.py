@@ -143,6 +143,11 @@ class ValkeyStorage(Storage):
     def finish(self, run: str, lineage: Lineage) -> None:
         self._call(run, "finish", lineage.segment, lineage.epoch)
 
+    def pass_on(self, run: str, lineage: Lineage) -> Start:
+        reply = self._call(run, "pass_on", lineage.segment, lineage.epoch)
+        _unfenced(reply)
+        return Start(lineage.segment, int(reply[1]))
+
     def reap(self, run: str, most: int = 100) -> list[Start]:
         reply = self._call(run, "reap", most)
         if reply[0] != b"OK":
