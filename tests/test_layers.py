@@ -17,6 +17,7 @@ LAYERS = [
     {"wukong.graph", "wukong.platform"},
     {"wukong.config", "wukong.packaging", "wukong.report", "wukong.stack"},
     {"wukong.runs"},
+    {"wukong.futures"},
     {"wukong.client"},
     {"wukong.cli", "wukong.__main__"},
 ]

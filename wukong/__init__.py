@@ -15,19 +15,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
-__all__ = ["Client", "Config", "WukongError", "__version__", "load_config"]
+__all__ = [
+    "Client",
+    "Config",
+    "Future",
+    "WukongError",
+    "__version__",
+    "as_completed",
+    "load_config",
+]
 
 _HOMES = {
     "Client": "wukong.client",
     "Config": "wukong.config",
+    "Future": "wukong.futures",
     "WukongError": "wukong.errors",
+    "as_completed": "concurrent.futures",
     "load_config": "wukong.config",
 }
 
 if TYPE_CHECKING:
+    from concurrent.futures import as_completed
+
     from wukong.client import Client
     from wukong.config import Config, load_config
     from wukong.errors import WukongError
+    from wukong.futures import Future
 
 
 def __getattr__(name: str) -> object:

@@ -14,24 +14,28 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
-from contextlib import ExitStack
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
+from weakref import WeakSet
 
 import dask
 from dask.local import get_sync
 from pydantic import ValidationError
 
+from wukong import futures
 from wukong.config import Config, ConfigError, RunOptions, load_config
-from wukong.graph.normalise import assemble, normalise
+from wukong.futures import Future
+from wukong.graph.normalise import Normalised, assemble, normalise
 from wukong.messages import Targets
 from wukong.platform.context import inside_function
 from wukong.platform.interface import Platform
 from wukong.runs import Run
 from wukong.stack.valkey import EmbeddedValkey
-from wukong.storage import Storage, open_storage
+from wukong.storage import Storage, StorageError, open_storage
 
 PlatformName = Literal["local", "aws", "threads"]
 
@@ -75,6 +79,8 @@ class Client:
         self._opening = threading.Lock()
         self._storage: Storage | None = None
         self._platform: Platform | None = None
+        # A run that nobody follows any more is of no concern here.
+        self._runs: WeakSet[Run] = WeakSet()
 
     def get(self, dsk: Any, keys: Any, **options: Any) -> Any:
         """Compute keys of a graph; Dask calls this, and so can you.
@@ -104,14 +110,61 @@ class Client:
             return get_sync(dsk, keys)
         wanted = _run_options(self.config.run, options)
         graph = normalise(dsk, keys if isinstance(keys, list) else [keys])
-        storage, platform = self._connect()
-        run = Run(graph, storage, platform, wanted)
+        run = self._make_run(wanted)(graph)
         run.submit()
         run.wait()
         return assemble(graph, keys, run.gather())
 
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Future:
+        """Call a function in an Executor, and give its future at once.
+
+        Futures among the arguments are awaited first; their values travel through this process.
+        """
+        key = f"{_name_of(function)}-{uuid.uuid4().hex}"
+        call = futures.Call(key, function, arguments, keywords)
+        return futures.start([call], self._make_run(self.config.run), self.config.run.retries)[0]
+
+    def map(
+        self, function: Callable[..., Any], /, *iterables: Iterable[Any], **options: Any
+    ) -> list[Future]:
+        """Call a function with each item, or with items side by side, and give the futures.
+
+        Parameters
+        ----------
+        options
+            Options of this run, as in `map(f, items, retries=2)`.
+        """
+        wanted = _run_options(self.config.run, options)
+        name = f"{_name_of(function)}-{uuid.uuid4().hex}"
+        calls = [
+            futures.Call((name, number), function, arguments, {})
+            for number, arguments in enumerate(zip(*iterables, strict=False))
+        ]
+        return futures.start(calls, self._make_run(wanted), wanted.retries) if calls else []
+
+    @staticmethod
+    def gather(waiting: Any) -> Any:
+        """Wait for futures, in lists, tuples and dicts as they come; raises the first's error."""
+        return futures.gather(waiting)
+
+    def cancel(self) -> None:
+        """Stop every run of this client: one write each, which all its Executors meet."""
+        for run in list(self._runs):
+            run.cancel()
+
+    def _make_run(self, options: RunOptions) -> Callable[[Normalised], Run]:
+        def make(graph: Normalised) -> Run:
+            run = Run(graph, *self._connect(), options)
+            self._runs.add(run)
+            return run
+
+        return make
+
     def close(self) -> None:
-        """Stop what this client has started: worker processes and the embedded Valkey."""
+        """Stop what this client has started: runs, worker processes and the embedded Valkey."""
+        if self._storage is not None:
+            with suppress(StorageError):
+                self.cancel()
         self._open.close()
         self._storage = self._platform = None
 
@@ -189,6 +242,10 @@ class Client:
             names.aws_sam_app_name, region=names.region, endpoint_url=names.endpoint_url
         ).outputs()
         return Targets(outputs["ExecutorFunctionName"], outputs["InvokerFunctionName"])
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def _resolved(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from typing import Any
@@ -121,8 +121,13 @@ class Run:
             )
         self._refused = [events[refusal.position] for refusal in report.refused]
 
-    def wait(self) -> None:
+    def wait(self, on_done: Callable[[Sequence[Key]], None] | None = None) -> None:
         """Wait until all roots are done.
+
+        Parameters
+        ----------
+        on_done
+            Told the keys of roots as they are done, each once.
 
         Raises
         ------
@@ -136,7 +141,10 @@ class Run:
             while self._waiting:
                 news = self._storage.news(self.id, self._bookmark, LISTEN_SECONDS)
                 self._bookmark = news.bookmark
-                self._waiting.difference_update(news.roots)
+                new = self._waiting.intersection(news.roots)
+                self._waiting -= new
+                if new and on_done is not None:
+                    on_done([self._segments[number].keys[-1] for number in sorted(new)])
                 if news.ended is not None and self._waiting:
                     self._raise_end(news.ended)
                 now = time.monotonic()
@@ -152,7 +160,20 @@ class Run:
 
     def gather(self) -> dict[Key, Any]:
         """Read the roots' values, by key, and delete everything of the run."""
-        roots = [segment for segment in self._segments if segment.root]
+        values = self.values([segment.keys[-1] for segment in self._segments if segment.root])
+        self.end()
+        return values
+
+    def values(self, keys: Collection[Key]) -> dict[Key, Any]:
+        """Read the values of roots that are done.
+
+        Raises
+        ------
+        RunError
+            If the store has lost one.
+        """
+        wanted = set(keys)
+        roots = [one for one in self._segments if one.root and one.keys[-1] in wanted]
         refs = self._storage.versions(self.id, [segment.number for segment in roots])
         data = self._storage.read(self.id, [ref for ref in refs if ref is not None])
         if len(data) != len(roots) or any(one is None for one in data):
@@ -160,13 +181,15 @@ class Run:
                 f"run {self.id}: results are no longer in the store",
                 "The store must not evict (maxmemory-policy noeviction) and needs room for them.",
             )
-        values = {
+        return {
             segment.keys[-1]: loads(one)
             for segment, one in zip(roots, data, strict=True)
             if one is not None
         }
+
+    def end(self) -> None:
+        """Delete everything of a run whose values have been read."""
         self._end(RunState.DONE)
-        return values
 
     def cancel(self) -> None:
         """Stop the run: one write, which every Executor meets with its next step."""

@@ -97,10 +97,13 @@ def test_every_command_of_the_readme_is_run_by_a_test_or_by_ci() -> None:
 
 
 def test_the_python_of_the_readme_runs(shell: Shell, tmp_path: Path) -> None:
-    (block,) = PYTHON.findall((ROOT / "README.md").read_text(encoding="utf-8"))
-    (tmp_path / "checkout" / "readme.py").write_text(block)
-    values = shell.run("python readme.py")
+    printed = []
+    for block in PYTHON.findall((ROOT / "README.md").read_text(encoding="utf-8")):
+        (tmp_path / "checkout" / "readme.py").write_text(block)
+        printed.append(shell.run("python readme.py"))
+    values, squares = printed
     assert len(re.findall(r"\d+\.\d+", values)) == 100, "a hundred singular values"
+    assert sorted(map(int, squares.split())) == [number**2 for number in range(10)]
     for command in commands("Use it from Dask"):
         assert "checksum" in shell.run(command)
 

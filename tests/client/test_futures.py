@@ -1,0 +1,129 @@
+"""`submit` and `map`: futures as in the standard library, on threads and on worker processes."""
+
+from __future__ import annotations
+
+import operator
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from pathlib import Path
+
+import pytest
+
+import wukong
+from tests.conftest import until
+from wukong.runs import RunCancelledError
+
+
+@pytest.fixture(scope="module", params=["threads", "local"])
+def client(request: pytest.FixtureRequest) -> Iterator[wukong.Client]:
+    with wukong.Client(wukong.Config(), platform=request.param, workers=2) as client:
+        yield client
+
+
+def half(number: int) -> float:
+    if number % 5 == 0:
+        raise ValueError(f"{number} is not to be halved")
+    return number / 2
+
+
+def wait_for(path: str, value: int) -> int:
+    until(Path(path).exists, path)
+    return value
+
+
+def test_a_call_gives_its_value(client: wukong.Client) -> None:
+    assert client.submit(divmod, 7, 2).result(60) == (3, 1)
+    assert client.submit(int, "ff", base=16).result(60) == 255
+
+
+def test_a_future_may_be_an_argument(client: wukong.Client) -> None:
+    first = client.submit(operator.add, 1, 2)
+    both = client.submit(sum, [first, client.submit(operator.mul, first, 10)])
+    assert both.result(60) == 33
+
+
+def test_many_calls_are_one_run_and_each_has_its_own_outcome(client: wukong.Client) -> None:
+    futures = client.map(half, range(1, 21))
+    for number, future in enumerate(futures, 1):
+        if number % 5:
+            assert future.result(60) == number / 2
+            continue
+        with pytest.raises(ValueError, match=f"{number} is not to be halved") as caught:
+            future.result(60)
+        assert "half" in str(caught.value.__cause__), "with the remote traceback"
+    assert client.map(half, []) == []
+    assert client.gather(client.map(operator.add, [1, 2], [10, 20, 30])) == [11, 22]
+
+
+def test_what_is_done_first_comes_first(client: wukong.Client, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    last, first = client.map(wait_for, [str(gate), str(tmp_path)], [1, 2])
+    arriving = wukong.as_completed([last, first], timeout=60)
+    assert next(arriving) is first
+    assert not last.done()
+    gate.touch()
+    assert next(arriving).result() == 1
+
+
+def test_gathering_keeps_the_nesting(client: wukong.Client) -> None:
+    one, two = client.map(abs, [-1, -2])
+    assert client.gather({"a": [one, (two, 3)]}) == {"a": [1, (2, 3)]}
+
+
+def test_a_call_that_raises_is_repeated_as_often_as_asked(
+    client: wukong.Client, tmp_path: Path
+) -> None:
+    tried = tmp_path / "tried"
+
+    def flaky(value: int) -> int:
+        with tried.open("a") as file:
+            file.write("x")
+        if len(tried.read_text()) < 3:
+            raise ConnectionError("not yet")
+        return value
+
+    with pytest.raises(ConnectionError):
+        client.gather(client.map(flaky, [1]))
+    tried.unlink()
+    assert client.gather(client.map(flaky, [7], retries=2)) == [7]
+
+
+def test_a_call_whose_argument_failed_fails_alike(client: wukong.Client) -> None:
+    with pytest.raises(ValueError, match="5 is not to be halved"):
+        client.submit(abs, client.submit(half, 5)).result(60)
+
+
+def test_a_call_that_nobody_wants_any_more_is_stopped(client: wukong.Client) -> None:
+    future = client.submit(time.sleep, 600)
+    assert future.cancel()
+    with pytest.raises(CancelledError):
+        future.result()
+    assert "cancelled" in repr(future)
+
+
+def test_one_call_of_the_client_stops_all_its_runs(tmp_path: Path) -> None:
+    with wukong.Client(wukong.Config(), platform="threads", workers=2) as client:
+        begun = tmp_path / "begun"
+        gate = tmp_path / "gate"
+
+        def hang() -> int:
+            begun.touch()
+            return wait_for(str(gate), 1)
+
+        futures = [client.submit(hang), *client.map(abs, [-1])]
+        until(begun.exists, "the call to begin")
+        assert futures[1].result(60) == 1
+        client.cancel()
+        with pytest.raises(RunCancelledError):
+            futures[0].result(60)
+        gate.touch()
+
+
+def test_following_leaves_no_thread_behind(client: wukong.Client) -> None:
+    client.gather(client.map(abs, range(3)))
+    until(
+        lambda: not [one for one in threading.enumerate() if one.name == "wukong-futures"],
+        "the thread that follows to end",
+    )

@@ -1,0 +1,149 @@
+"""Calls instead of graphs: `client.submit` and `client.map`, with the standard library's futures.
+
+    futures = client.map(simulate, range(1000))
+    for future in as_completed(futures):
+        print(future.result())
+
+Each call of `submit` or `map` is one run; a thread follows it and completes each future as soon as
+its root is official. So a future is a `concurrent.futures.Future`: `wait`, `as_completed` and
+callbacks work. One that raises ends nobody else, unlike a task of a graph, and is retried where it
+runs.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wukong.graph.guarded import guarded_task
+from wukong.graph.normalise import Key, Normalised
+from wukong.runs import Run, raise_failure
+from wukong.storage.serialisation import Failure
+
+MakeRun = Callable[[Normalised], Run]
+
+
+class Future(concurrent.futures.Future[Any]):
+    """The value of one call, when it has come.
+
+    Attributes
+    ----------
+    key
+        Name of the call's task.
+    """
+
+    def __init__(self, key: Key, group: _Group) -> None:
+        super().__init__()
+        self.key = key
+        self._group = group
+
+    def cancel(self) -> bool:
+        """Give the call up; the run is stopped when nobody waits for any of its calls."""
+        cancelled = super().cancel()
+        self._group.stop_if_unwanted()
+        return cancelled
+
+    def __repr__(self) -> str:
+        state = "cancelled" if self.cancelled() else "done" if self.done() else "pending"
+        return f"<wukong.Future {self.key} {state}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What one future stands for; arguments that are futures are awaited first."""
+
+    key: Key
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    keywords: Mapping[str, Any]
+
+
+def start(calls: Sequence[Call], make_run: MakeRun, retries: int) -> list[Future]:
+    """Start a run of these calls and give their futures, at once."""
+    group = _Group()
+    futures = [Future(call.key, group) for call in calls]
+    group.futures = futures
+    follow = threading.Thread(
+        target=_follow,
+        args=(calls, futures, group, make_run, retries),
+        name="wukong-futures",
+        daemon=True,
+    )
+    follow.start()
+    return futures
+
+
+def gather(futures: Any) -> Any:
+    """Give the values of futures, in the nesting of lists, tuples and dicts that they come in."""
+    match futures:
+        case concurrent.futures.Future():
+            return futures.result()
+        case list() | tuple():
+            return type(futures)(gather(one) for one in futures)
+        case dict():
+            return {key: gather(one) for key, one in futures.items()}
+    return futures
+
+
+class _Group:
+    """The futures of one run, and the run once there is one."""
+
+    def __init__(self) -> None:
+        self.futures: list[Future] = []
+        self.run: Run | None = None
+
+    def stop_if_unwanted(self) -> None:
+        if self.run is not None and all(future.cancelled() for future in self.futures):
+            self.run.cancel()
+
+
+def _follow(
+    calls: Sequence[Call],
+    futures: Sequence[Future],
+    group: _Group,
+    make_run: MakeRun,
+    retries: int,
+) -> None:
+    waiting = {call.key: future for call, future in zip(calls, futures, strict=True)}
+    run: Run | None = None
+
+    def deliver(keys: Sequence[Key]) -> None:
+        assert run is not None  # noqa: S101 -- it calls this
+        for key, value in run.values(keys).items():
+            _complete(waiting.pop(key), run.id, value)
+
+    try:
+        tasks = {
+            call.key: guarded_task(
+                call.key,
+                call.function,
+                gather(call.arguments),
+                gather(dict(call.keywords)),
+                retries,
+            )
+            for call in calls
+        }
+        run = group.run = make_run(Normalised(tasks, frozenset(tasks), {}))
+        run.submit()
+        group.stop_if_unwanted()
+        run.wait(deliver)
+        run.end()
+    except BaseException as error:  # noqa: BLE001 - whoever waits for a future is to raise it
+        for future in waiting.values():
+            if future.set_running_or_notify_cancel():
+                future.set_exception(error)
+
+
+def _complete(future: Future, run: str, value: Any) -> None:
+    if not future.set_running_or_notify_cancel():
+        return
+    if not isinstance(value, Failure):
+        future.set_result(value)
+        return
+    try:
+        raise_failure(run, value)
+    except Exception as error:  # noqa: BLE001 - the user's own
+        future.set_exception(error)
