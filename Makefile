@@ -5,13 +5,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format schema lock clean
+.PHONY: demo test soak lint format schema lock clean
 
 demo: $(VENV)/installed
 	$(BIN)/wukong demo
 
 test: $(VENV)/installed
 	$(BIN)/pytest
+
+# More random histories of a run than CI plays.
+SEEDS ?= 50000
+soak: $(VENV)/installed
+	WUKONG_SEEDS=$(SEEDS) $(BIN)/pytest tests/simulation --timeout 86400
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -1,0 +1,51 @@
+"""Thousands of histories of a run, calm and rough: each ends, with results that fit together.
+
+`make soak SEEDS=100000` plays more; a seed that fails is in the name of what failed.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.simulation.world import CALM, MODERATE, ROUGH, Odds, World, ancestors, merged
+
+SEEDS = int(os.environ.get("WUKONG_SEEDS", "2000"))
+BATCH = 100
+
+
+def play(seed: int, odds: Odds) -> World:
+    """Play one history and check what must always hold."""
+    world = World(seed, odds)
+    try:
+        values = world.play()
+        for root, history in values.items():
+            assert set(history) == ancestors(world.segments, root)
+        merged(values.values())
+    except Exception as error:
+        raise AssertionError(f"seed {seed}: {error}") from error
+    return world
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, BATCH))
+def test_whatever_goes_wrong_a_run_ends_with_one_execution_of_each_task(first: int) -> None:
+    for seed in range(first, min(first + BATCH, SEEDS)):
+        play(seed, ROUGH if seed % 2 else MODERATE)
+
+
+def test_when_nothing_goes_wrong_every_task_is_executed_once() -> None:
+    for seed in range(100):
+        world = play(seed, CALM)
+        assert world.executions == len(world.segments)
+
+
+def test_under_moderate_faults_few_tasks_are_executed_again() -> None:
+    worlds = [play(seed, MODERATE) for seed in range(100_000, 100_400)]
+    executed = sum(world.executions for world in worlds)
+    assert executed <= 1.25 * sum(len(world.segments) for world in worlds)
+
+
+def test_a_seed_is_one_history() -> None:
+    first, again = (play(7, ROUGH) for _ in range(2))
+    assert (first.now, first.executions) == (again.now, again.executions)
