@@ -86,7 +86,7 @@ def look_ahead(
     arns = {name: _unless_held(around, layer, pair, holding) for name, layer in provided.items()}
     plan = plan_deployment(spec, package, pair, arns)
     _check(around, plan, contents, provided)
-    held = _still_held(holding, package, newest, provided)
+    held = _still_held(request, holding, package, newest, provided)
     return Outlook(plan, held)
 
 
@@ -192,18 +192,21 @@ def _unless_held(around: Surroundings, layer: Layer, pair: Pair, record: Record 
 
 
 def _still_held(
+    request: Request,
     record: Record | None,
     package: Package,
     newest: Package | None,
     provided: Mapping[str, Layer],
 ) -> tuple[str, ...]:
-    """Keep holding back what was left out this time too."""
-    if record is None:
-        return ()
+    """Keep holding back what was left out this time too, and a newer package than was asked for."""
     candidates = [layer.arn for layer in provided.values()]
-    if newest is not None and (newest.id != package.id or record.package == newest.id):
+    is_newer = newest is not None and newest.id != package.id
+    if newest is not None and (is_newer or (record and record.package == newest.id)):
         candidates.append(newest.id)
-    return tuple(digest(upload) for upload in candidates if record.holds(upload))
+    held = tuple(digest(upload) for upload in candidates if record and record.holds(upload))
+    if newest is not None and is_newer and request.asked.package_version:
+        held = (*held, digest(newest.id)) if digest(newest.id) not in held else held
+    return held
 
 
 def _check(

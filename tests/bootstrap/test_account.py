@@ -154,6 +154,20 @@ def test_while_a_package_is_held_configuration_and_layers_still_change(account: 
     assert account.send(again)["status"] == "HELD"
 
 
+def test_an_older_version_that_was_asked_for_stays_until_something_new_comes(
+    account: Account,
+) -> None:
+    first = account.send(manual("status"))["release"]["package"]
+    second = account.upload("2")
+    account.send(notification(second))
+    answer = account.send(manual("deploy", package_version=first))
+    assert (answer["status"], account.markers()) == ("CODE_CHANGED", ("1", "1"))
+    assert account.send(notification(second))["status"] == "HELD"
+    account.send(resource("Update", Executor={"MemorySize": "1024"}))
+    assert account.markers() == ("1", "1")
+    release(account, "3")
+
+
 def test_a_live_package_that_is_gone_from_the_bucket_is_named(account: Account) -> None:
     first = account.send(manual("status"))["release"]["package"]
     release(account, "2")
