@@ -248,11 +248,13 @@ class Driver:
         return ArrivedAt(claim, arrived.here, arrived.handed_off, arrived.deletable)
 
     def _hand_off(self, starts: Sequence[Start]) -> None:
+        platform = self._platform()
         events = [
-            replace(self._event, starts=(start,), hop=self._event.hop + 1) for start in starts
+            replace(self._event, starts=group, hop=self._event.hop + 1)
+            for group in platform.grouped(starts)
         ]
         # What is refused is not lost: its lease expires and the client has it started again.
-        self._tally.handed_off += self._platform().start(events).accepted
+        self._tally.handed_off += platform.start(events).accepted
 
     def _fail(self, task: str, what: str, error: BaseException | None = None) -> None:
         message = what if error is None else f"{type(error).__name__}: {error}"
@@ -269,7 +271,8 @@ class Heartbeat:
     def __init__(self, storage: Storage, run: str, begun: Sequence[Begun]) -> None:
         self._storage = storage
         self._run = run
-        self._lineages = [one.lineage for one in begun]
+        # In order, and quick to leave: one Executor may have begun hundreds.
+        self._lineages = dict.fromkeys(one.lineage for one in begun)
         self._pause = min((one.lease_seconds for one in begun), default=0.0) / 3
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -286,13 +289,13 @@ class Heartbeat:
 
     def release(self, lineage: Lineage) -> None:
         """Stop extending the lease of a lineage that is over."""
-        self._lineages = [one for one in self._lineages if one != lineage]
+        self._lineages.pop(lineage, None)
 
     def _beat(self) -> None:
         while not self._over.wait(self._pause):
             # A missed beat is made up by the next one; the main thread meets a lost store itself.
             with suppress(StorageError):
-                self._storage.beat(self._run, self._lineages)
+                self._storage.beat(self._run, list(self._lineages))
 
 
 def _traceback(error: BaseException | None) -> str:

@@ -217,8 +217,9 @@ class Run:
 
     def _leaf_events(self) -> list[ExecutorEvent]:
         starts = [Start(number) for number in leaves(self._segments)]
-        groups = self._options.max_executors or len(starts)
-        return [self._event(group) for group in _grouped(starts, groups)]
+        most = self._options.max_executors
+        groups = _grouped(starts, most) if most else self._platform.grouped(starts)
+        return [self._event(group) for group in groups]
 
     def _event(self, starts: Sequence[Start]) -> ExecutorEvent:
         if self._targets is None:

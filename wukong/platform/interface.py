@@ -6,7 +6,11 @@ import abc
 from collections.abc import Sequence
 
 from wukong.errors import WukongError
-from wukong.messages import ExecutorEvent, InvokerReport, Targets
+from wukong.messages import ExecutorEvent, InvokerReport, Start, Targets
+
+
+SHARES = 4
+"""A group is at most one of so many shares of what is left for each Executor."""
 
 
 class PlatformError(WukongError):
@@ -18,6 +22,26 @@ class Platform(abc.ABC):
 
     handoff_seconds: float = 60.0
     """How long a started Executor may take until it begins, before it is started again."""
+
+    parallelism: int | None = None
+    """How many Executors can run at once; None where there is no end to them."""
+
+    def grouped(self, starts: Sequence[Start]) -> list[tuple[Start, ...]]:
+        """Share lineages that can begin now among Executors: each its own, if there are enough.
+
+        Where there are few, neighbours go together, as starting one costs more than a short
+        segment: groups get smaller and smaller, so that all end at nearly the same time (guided
+        self-scheduling: Polychronopoulos and Kuck, IEEE Transactions on Computers, 1987).
+        """
+        if self.parallelism is None:
+            return [(start,) for start in starts]
+        groups: list[tuple[Start, ...]] = []
+        taken = 0
+        while taken < len(starts):
+            size = max(1, (len(starts) - taken) // (SHARES * self.parallelism))
+            groups.append(tuple(starts[taken : taken + size]))
+            taken += size
+        return groups
 
     @abc.abstractmethod
     def targets(self) -> Targets:

@@ -44,8 +44,9 @@ def taken_key(queue: str, worker: str) -> str:
 class QueuePlatform(Platform):
     """Puts events into the queue; what an Executor in a worker process hands off with."""
 
-    def __init__(self, store_url: str, queue: str) -> None:
+    def __init__(self, store_url: str, queue: str, workers: int) -> None:
         self._queue = queue
+        self.parallelism = workers
         self._server: Any = Valkey.from_url(store_url, socket_timeout=30.0)
 
     def targets(self) -> Targets:
@@ -82,7 +83,7 @@ class LocalPlatform(QueuePlatform):
     """
 
     def __init__(self, store_url: str, workers: int) -> None:
-        super().__init__(store_url, queue=uuid.uuid4().hex)
+        super().__init__(store_url, uuid.uuid4().hex, workers)
         self._store_url = store_url
         self._deaths = 0
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
@@ -137,6 +138,7 @@ class LocalPlatform(QueuePlatform):
             "WUKONG_STORE_URL": self._store_url,
             "WUKONG_PLATFORM": "local",
             "WUKONG_QUEUE": self._queue,
+            "WUKONG_WORKERS": str(self.parallelism),
             "WUKONG_WORKER": name,
             # Modules that the client can import, its workers can import.
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),

@@ -42,7 +42,8 @@ def _open_platform(name: str, queue: str) -> Platform:
     if name == "local":
         from wukong.platform.local import QueuePlatform
 
-        return QueuePlatform(settings()["WUKONG_STORE_URL"], queue)
+        here = settings()
+        return QueuePlatform(here["WUKONG_STORE_URL"], queue, int(here["WUKONG_WORKERS"]))
     if name == "threads":
         from wukong.platform.threads import ThreadsPlatform
 

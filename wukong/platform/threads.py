@@ -26,6 +26,7 @@ class ThreadsPlatform(Platform):
 
     def __init__(self, store_url: str, workers: int) -> None:
         self._name = uuid.uuid4().hex
+        self.parallelism = workers
         self._settings = {
             "WUKONG_STORE_URL": store_url,
             "WUKONG_PLATFORM": "threads",
