@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -99,6 +99,7 @@ class Driver:
         # Not the invocation's id: when Lambda repeats an invocation that died, it has the same one.
         self._token = uuid.uuid4().hex
         self._values: dict[int, Any] = {}
+        self._shared: dict[DataRef, bytes | None] = {}
         self._specs: dict[int, Spec] = {}
         self._task = "(none)"
         self._last: str | None = None
@@ -124,12 +125,26 @@ class Driver:
         self._tally.lineages = len(alive)
         self._tally.stopped = len(begun) - len(alive)
         with Heartbeat(self._storage, self._run, alive) as heartbeat:
+            self._share(alive)
             for one in alive:
                 if self._failed:
                     break
                 self._walk(one)
                 heartbeat.release(one.lineage)
         return self._tally
+
+    def _share(self, begun: Sequence[Begun]) -> None:
+        """Read once what more than one of these lineages begins with, such as a fan-out's value."""
+        uses = Counter(ref for one in begun for ref in one.claim.inputs)
+        refs = [ref for ref, times in uses.items() if times > 1]
+        if refs:
+            data = self._storage.read(self._run, refs)
+            self._shared = dict(zip(refs, data, strict=True))
+
+    def _read(self, refs: Sequence[DataRef]) -> list[bytes | None]:
+        missing = [ref for ref in refs if self._shared.get(ref) is None]
+        read = dict(zip(missing, self._storage.read(self._run, missing), strict=True))
+        return [read[ref] if ref in read else self._shared[ref] for ref in refs]
 
     def _walk(self, begun: Begun) -> None:
         core = Core(begun.lineage)
@@ -188,7 +203,7 @@ class Driver:
             self._hand_off([start])
 
     def _fetch(self, lineage: Lineage, claim: Claim, refs: Sequence[DataRef]) -> Event:
-        for ref, data in zip(refs, self._storage.read(self._run, refs), strict=True):
+        for ref, data in zip(refs, self._read(refs), strict=True):
             if data is None and self._storage.beat(self._run, [lineage]):
                 # A newer epoch has done this already and freed the inputs: not ours to complain.
                 return FencedOff()
