@@ -125,7 +125,9 @@ class PassOn:
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """This lineage is over."""
+    """This lineage is over; `known` if its last arrival has told the store so."""
+
+    known: bool = False
 
 
 Instruction = Fetch | Compute | Arrive | HandOff | Delete | Forget | PassOn | Halt
@@ -178,7 +180,8 @@ class Core:
         if event.deletable:
             instructions.append(Delete(event.deletable))
         idle = self._forget([*consumed, event.claim.segment])
-        return [*instructions, *idle, *self._next()]
+        # An arrival without anything ready was the last unless it was given something.
+        return [*instructions, *idle, *self._next(known=True)]
 
     def _own(self, claims: Sequence[Claim]) -> None:
         # They come best first, and the last of `ready` runs next.
@@ -187,10 +190,10 @@ class Core:
             for ref in claim.inputs:
                 self.uses[ref.segment] = self.uses.get(ref.segment, 0) + 1
 
-    def _next(self) -> Sequence[Instruction]:
+    def _next(self, *, known: bool = False) -> Sequence[Instruction]:
         if not self.ready:
             self.halted = True
-            return [Halt()]
+            return [Halt(known)]
         claim = self.ready.pop()
         missing = tuple(ref for ref in claim.inputs if ref.segment not in self.memory)
         return [Fetch(claim, missing)] if missing else [Compute(claim)]

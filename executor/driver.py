@@ -100,6 +100,7 @@ class Driver:
         self._token = uuid.uuid4().hex
         self._values: dict[int, Any] = {}
         self._shared: dict[DataRef, bytes | None] = {}
+        self._garbage: list[DataRef] = []
         self._specs: dict[int, Spec] = {}
         self._task = "(none)"
         self._last: str | None = None
@@ -131,6 +132,7 @@ class Driver:
                     break
                 self._walk(one)
                 heartbeat.release(one.lineage)
+            self._storage.delete(self._run, self._garbage)
         return self._tally
 
     def _share(self, begun: Sequence[Begun]) -> None:
@@ -177,13 +179,14 @@ class Driver:
             case HandOff(starts):
                 self._hand_off(starts)
             case Delete(refs):
-                self._storage.delete(self._run, refs)
+                # With the next arrival, which then costs no round trip of its own.
+                self._garbage += refs
             case Forget(segments):
                 for segment in segments:
                     self._values.pop(segment, None)
             case PassOn():
                 self._pass_on(core.lineage)
-            case Halt():
+            case Halt(known) if not known:
                 self._storage.finish(self._run, core.lineage)
         return None
 
@@ -254,11 +257,13 @@ class Driver:
             inputs=tuple(segment for segment, _ in spec.inputs),
             children=spec.children,
             last=last,
+            garbage=tuple(self._garbage),
         )
         try:
             arrived = self._storage.arrive(self._run, lineage, arrival)
         except Fenced:
             return FencedOff()
+        self._garbage.clear()
         self._tally.segments.append(claim.segment)
         return ArrivedAt(claim, arrived.here, arrived.handed_off, arrived.deletable)
 

@@ -48,7 +48,7 @@ def test_a_leaf_is_computed_and_arrives_as_the_last_thing_to_do() -> None:
     core, leaf = Core(Lineage(0, 1)), claim(0)
     assert steps(core, Began((leaf,))) == [Compute(leaf)]
     assert steps(core, Computed(leaf)) == [Arrive(leaf, last=True)]
-    assert steps(core, arrived(leaf)) == [Forget((0,)), Halt()]
+    assert steps(core, arrived(leaf)) == [Forget((0,)), Halt(known=True)]
 
 
 def test_it_becomes_a_child_and_keeps_the_output_in_memory_for_it() -> None:
@@ -56,7 +56,7 @@ def test_it_becomes_a_child_and_keeps_the_output_in_memory_for_it() -> None:
     steps(core, Began((leaf,)), Computed(leaf))
     assert steps(core, arrived(leaf, child)) == [Compute(child)], "no fetch: the input is here"
     steps(core, Computed(child))
-    assert steps(core, arrived(child)) == [Forget((0, 1)), Halt()]
+    assert steps(core, arrived(child)) == [Forget((0, 1)), Halt(known=True)]
 
 
 def test_inputs_that_others_made_are_fetched_and_only_those() -> None:
@@ -84,7 +84,7 @@ def test_children_that_stay_run_best_first_and_their_input_is_kept_until_the_las
     assert steps(core, Computed(one)) == [Arrive(one, last=False)]
     assert steps(core, arrived(one)) == [Forget((1,)), Compute(two)]
     steps(core, Computed(two))
-    assert steps(core, arrived(two)) == [Forget((0, 2)), Halt()]
+    assert steps(core, arrived(two)) == [Forget((0, 2)), Halt(known=True)]
 
 
 def test_a_re_driven_lineage_runs_all_that_it_owns() -> None:

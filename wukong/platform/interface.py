@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from wukong.errors import WukongError
 from wukong.messages import ExecutorEvent, InvokerReport, Start, Targets
 
-
 SHARES = 4
 """A group is at most one of so many shares of what is left for each Executor."""
 

@@ -102,6 +102,8 @@ class Arrival:
         Pairs (child, number of the child's inputs).
     last
         Whether the lineage has nothing else to do.
+    garbage
+        Data to delete on the way, which earlier arrivals have found deletable.
     """
 
     segment: int
@@ -110,6 +112,7 @@ class Arrival:
     inputs: tuple[int, ...]
     children: tuple[tuple[int, int], ...]
     last: bool
+    garbage: tuple[DataRef, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

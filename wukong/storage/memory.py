@@ -132,6 +132,8 @@ class MemoryStorage(Storage):
                 state.news.append(arrival.segment)
             if arrival.last and not here:
                 self._finish(state, lineage)
+            for ref in arrival.garbage:
+                state.data.pop(ref, None)
             self._changed.notify_all()
             return Arrived(tuple(here), tuple(handed_off), deletable)
 
