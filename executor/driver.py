@@ -143,10 +143,15 @@ class Driver:
             data = self._storage.read(self._run, refs)
             self._shared = dict(zip(refs, data, strict=True))
 
-    def _read(self, refs: Sequence[DataRef]) -> list[bytes | None]:
-        missing = [ref for ref in refs if self._shared.get(ref) is None]
-        read = dict(zip(missing, self._storage.read(self._run, missing), strict=True))
-        return [read[ref] if ref in read else self._shared[ref] for ref in refs]
+    def _read(self, claim: Claim, refs: Sequence[DataRef]) -> list[bytes | None]:
+        """Give the data of inputs: what came with the claim, what is shared, and the rest."""
+        known: dict[DataRef, bytes | None] = dict(zip(claim.inputs, claim.values, strict=False))
+        known = {ref: data for ref, data in known.items() if data is not None}
+        known |= {ref: self._shared[ref] for ref in refs if self._shared.get(ref)}
+        missing = [ref for ref in refs if ref not in known]
+        if missing:
+            known |= dict(zip(missing, self._storage.read(self._run, missing), strict=True))
+        return [known[ref] for ref in refs]
 
     def _walk(self, begun: Begun) -> None:
         core = Core(begun.lineage)
@@ -206,7 +211,7 @@ class Driver:
             self._hand_off([start])
 
     def _fetch(self, lineage: Lineage, claim: Claim, refs: Sequence[DataRef]) -> Event:
-        for ref, data in zip(refs, self._read(refs), strict=True):
+        for ref, data in zip(refs, self._read(claim, refs), strict=True):
             if data is None and self._storage.beat(self._run, [lineage]):
                 # A newer epoch has done this already and freed the inputs: not ours to complain.
                 return FencedOff()

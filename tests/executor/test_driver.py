@@ -29,10 +29,13 @@ class Recorder(Platform):
 
 
 def fork(run: str) -> NewRun:
-    """Give a run of one leaf with two children, both of which the client wants."""
+    """Give a run of one leaf with two children, both of which the client wants.
+
+    The leaf's output is too big to come with a claim, so the children fetch it.
+    """
     from dask._task_spec import convert_legacy_graph
 
-    graph = convert_legacy_graph({"a": (abs, -1), "b": (abs, "a"), "c": (abs, "a")})
+    graph = convert_legacy_graph({"a": (bytes, 5000), "b": (len, "a"), "c": (len, "a")})
     segments = [
         Segment(0, ("a",), (), (1, 2), root=False),
         Segment(1, ("b",), (0,), (), root=True),
@@ -72,7 +75,7 @@ def test_an_executor_becomes_one_child_and_hands_the_other_off() -> None:
     assert first.events == [ExecutorEvent("run", (Start(2),), first.targets(), hop=1)]
     second = execute(storage, Start(2))
     assert second.events == []
-    assert [value(storage, segment) for segment in (1, 2)] == [1, 1]
+    assert [value(storage, segment) for segment in (1, 2)] == [5000, 5000]
     assert storage.status("run").live == 0
     assert storage.read("run", [DataRef(0, "0.1")]) == [None], "freed after its last consumer"
 
@@ -94,7 +97,7 @@ def test_an_executor_without_time_for_another_segment_passes_its_lineage_on() ->
     assert execute(storage, Start(0)).events == [], "the epoch that was passed on is over"
     execute(storage, Start(0, 2))
     execute(storage, Start(2))
-    assert [value(storage, segment) for segment in (1, 2)] == [1, 1]
+    assert [value(storage, segment) for segment in (1, 2)] == [5000, 5000]
 
 
 def test_a_first_segment_runs_however_little_time_there_is() -> None:
@@ -129,7 +132,7 @@ def test_a_zombie_whose_inputs_were_freed_by_its_successor_does_not_fail_the_run
     assert storage.replaced
     assert storage.status("run").state is RunState.RUNNING
     assert storage.failure("run") is None
-    assert [value(storage, segment) for segment in (1, 2)] == [1, 1]
+    assert [value(storage, segment) for segment in (1, 2)] == [5000, 5000]
 
 
 def test_an_input_that_the_store_has_lost_fails_the_run_and_says_so() -> None:

@@ -110,7 +110,9 @@ class World:
             If it has not ended after so many steps.
         """
         self.store.create(self._new_run())
-        with mock.patch("executor.driver.Heartbeat", Beating):
+        # In half of the worlds all inputs are too big to come with a claim.
+        inline = mock.patch("wukong.storage.memory.INLINE_BYTES", self.random.choice([0, 4096]))
+        with mock.patch("executor.driver.Heartbeat", Beating), inline:
             try:
                 self.start([ExecutorEvent(RUN, (Start(leaf),), TARGETS) for leaf in self._leaves()])
                 for _ in range(steps):

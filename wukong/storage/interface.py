@@ -58,6 +58,13 @@ class Lineage:
     epoch: int
 
 
+INLINE_BYTES = 4096
+"""Up to this size, inputs come with a claim instead of being fetched."""
+
+INLINE_INPUTS = 16
+"""Of so many inputs, the first ones: an answer must not grow with the graph."""
+
+
 @dataclass(frozen=True, slots=True)
 class DataRef:
     """Names the data of one segment: the segment and the `lineage.epoch` that made it."""
@@ -68,11 +75,22 @@ class DataRef:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A segment to run, its specification, and where its inputs are."""
+    """A segment to run.
+
+    Attributes
+    ----------
+    segment, spec
+        Which, and its specification.
+    inputs
+        Where its inputs are.
+    values
+        For each input its data, if it is small and not what the caller has just made; else None.
+    """
 
     segment: int
     spec: bytes
     inputs: tuple[DataRef, ...]
+    values: tuple[bytes | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from typing import ClassVar
 
 from wukong.messages import Start
 from wukong.storage.interface import (
+    INLINE_BYTES,
+    INLINE_INPUTS,
     Arrival,
     Arrived,
     Begun,
@@ -55,11 +57,19 @@ class _Run:
     batches: dict[str, bytes] = field(default_factory=dict)
     news: list[int | RunState] = field(default_factory=list)
 
-    def claimed(self, segment: int) -> Claim:
-        """Give what an Executor needs to run a segment."""
+    def claimed(self, segment: int, held: int | None = None) -> Claim:
+        """Give what an Executor needs to run a segment; it has the output of `held`."""
         inputs = self.new.inputs[segment]
         refs = tuple(DataRef(x, self.version.get(x, "")) for x in inputs)
-        return Claim(segment, self.new.specs[segment], refs)
+        values = tuple(
+            self._small(ref) if ref.segment != held and place < INLINE_INPUTS else None
+            for place, ref in enumerate(refs)
+        )
+        return Claim(segment, self.new.specs[segment], refs, values)
+
+    def _small(self, ref: DataRef) -> bytes | None:
+        data = self.data.get(ref, b"")
+        return data if 0 < len(data) <= INLINE_BYTES else None
 
     def is_current(self, lineage: Lineage) -> bool:
         """Tell whether this is the attempt of its lineage that may act."""
@@ -156,11 +166,11 @@ class MemoryStorage(Storage):
                 continue
             owner = run.claim.get(child)
             if owner == lineage.segment:
-                here.append(run.claimed(child))
+                here.append(run.claimed(child, arrival.segment))
             elif owner is None and run.count[child] >= need:
                 if not here or (0 < run.new.max_live <= live):
                     run.claim[child] = lineage.segment
-                    here.append(run.claimed(child))
+                    here.append(run.claimed(child, arrival.segment))
                 else:
                     run.claim[child] = child
                     run.attempts[child] = _Attempt()

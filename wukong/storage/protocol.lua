@@ -28,6 +28,8 @@ local st, done, cnt, claim, refs, lease = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KE
 local ep, ver, news, cfg, spec, inp, err =
   KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13]
 
+local INLINE_BYTES, INLINE_INPUTS = 4096, 16  -- storage/interface.py says the same
+
 local function get(key, kind, i) return redis.call('BITFIELD', key, 'GET', kind, '#' .. i)[1] end
 local function set(key, kind, i, v) redis.call('BITFIELD', key, 'SET', kind, '#' .. i, v) end
 local function add(key, kind, i, v)
@@ -41,14 +43,25 @@ end
 
 local function config(name) return tonumber(redis.call('HGET', cfg, name)) end
 
--- What an Executor needs to run a segment: {segment, specification, {input, version, ...}}.
-local function claimed(c)
-  local versions = {}
+-- The data of an output if it is small, so that it need not be fetched; its key has the same tag.
+local function small(x, version)
+  local key = string.sub(st, 1, -3) .. 'd' .. x .. '.' .. version
+  local size = redis.call('STRLEN', key)
+  if size > 0 and size <= INLINE_BYTES then return redis.call('GET', key) end
+  return false
+end
+
+-- What an Executor needs to run a segment: {segment, specification, {input, version, data, ...}}.
+-- The data of `held`, which it has just made, and that of many inputs is left out.
+local function claimed(c, held)
+  local inputs = {}
   for x in string.gmatch(redis.call('HGET', inp, c) or '', '%d+') do
-    versions[#versions + 1] = tonumber(x)
-    versions[#versions + 1] = redis.call('HGET', ver, x) or ''
+    local version = redis.call('HGET', ver, x) or ''
+    local n = #inputs
+    inputs[n + 1], inputs[n + 2], inputs[n + 3] = tonumber(x), version, false
+    if x ~= held and n < 3 * INLINE_INPUTS then inputs[n + 3] = small(x, version) end
   end
-  return {c, redis.call('HGET', spec, c) or '', versions}
+  return {c, redis.call('HGET', spec, c) or '', inputs}
 end
 
 local function current(s, epoch)
@@ -118,11 +131,11 @@ function operation.arrive()
     if redis.call('GETBIT', done, c) == 0 then
       local owner = get(claim, 'u32', c)
       if owner == s + 1 then
-        here[#here + 1] = claimed(c)
+        here[#here + 1] = claimed(c, d)
       elseif owner == 0 and arrived >= need then
         if #here == 0 or (most > 0 and live >= most) then
           set(claim, 'u32', c, s + 1)
-          here[#here + 1] = claimed(c)
+          here[#here + 1] = claimed(c, d)
         else
           set(claim, 'u32', c, c + 1)
           redis.call('HSET', ep, c, '1:P')

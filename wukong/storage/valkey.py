@@ -403,7 +403,11 @@ def _begun(start: Start, reply: list[Any]) -> Begun | None:
 
 def _claim(item: list[Any]) -> Claim:
     segment, spec, inputs = item
-    return Claim(int(segment), bytes(spec), _refs(inputs))
+    refs = tuple(
+        DataRef(int(segment), version.decode())
+        for segment, version in zip(inputs[::3], inputs[1::3], strict=True)
+    )
+    return Claim(int(segment), bytes(spec), refs, tuple(inputs[2::3]))
 
 
 def _refs(pairs: list[Any]) -> tuple[DataRef, ...]:
