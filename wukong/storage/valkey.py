@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from valkey import Valkey
 from valkey.backoff import ExponentialBackoff
 from valkey.exceptions import ConnectionError as ValkeyConnectionError
-from valkey.exceptions import NoScriptError, ResponseError, ValkeyError
+from valkey.exceptions import NoScriptError, ValkeyError
 from valkey.exceptions import TimeoutError as ValkeyTimeoutError
 from valkey.retry import Retry
 
@@ -38,6 +38,7 @@ from wukong.storage.interface import (
     Storage,
     StorageError,
 )
+from wukong.storage.wire import exchange, packed_command, packed_words
 
 CONNECT_SECONDS = 5.0
 REPLY_SECONDS = 30.0
@@ -263,10 +264,10 @@ class ValkeyStorage(Storage):
         packed += [self._packed_call(run, call) for call in calls]
         with self._reached():
             try:
-                return self._exchange(packed)[len(before) :]
+                return exchange(self._server, packed)[len(before) :]
             except NoScriptError:
                 self._server.script_load(self._script)
-                return self._exchange(packed)[len(before) :]
+                return exchange(self._server, packed)[len(before) :]
 
     def _packed_call(self, run: str, call: tuple[Any, ...]) -> bytes:
         """Pack a call of the script; its keys, most of it, are packed once for a run."""
@@ -275,27 +276,6 @@ class ValkeyStorage(Storage):
             self._keys[run] = packed_words("EVALSHA", self._sha, len(names), *names)
         words = 3 + len(_CONTROL) + len(call)
         return b"*%d\r\n" % words + self._keys[run] + packed_words(*call)
-
-    def _exchange(self, packed: Sequence[bytes]) -> list[Any]:
-        """Send commands and read their replies, in one round trip; raises the first error.
-
-        The client library's own packing takes longer than all the rest of a call.
-        """
-        pool = self._server.connection_pool
-        connection = pool.get_connection("EVALSHA")
-
-        def talk() -> list[Any]:
-            connection.send_packed_command([b"".join(packed)])
-            return [_reply(connection) for _ in packed]
-
-        try:
-            replies = connection.retry.call_with_retry(talk, lambda _: connection.disconnect())
-        finally:
-            pool.release(connection)
-        problem = next((reply for reply in replies if isinstance(reply, ResponseError)), None)
-        if problem is not None:
-            raise problem
-        return list(replies)
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
@@ -345,28 +325,6 @@ def _prefix(run: str) -> str:
 
 def _data_key(run: str, ref: DataRef) -> str:
     return f"{_prefix(run)}d{ref.segment}.{ref.version}"
-
-
-def packed_command(*words: object) -> bytes:
-    """Write a command as it goes over the wire.
-
-    https://valkey.io/topics/protocol/
-    """
-    return b"*%d\r\n" % len(words) + packed_words(*words)
-
-
-def packed_words(*words: object) -> bytes:
-    """Write the words of a command: bytes as they are, all else as text."""
-    plain = [word if isinstance(word, bytes) else str(word).encode() for word in words]
-    return b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in plain])
-
-
-def _reply(connection: Any) -> Any:
-    """Read a reply; an error is one too, as the replies after it must be read all the same."""
-    try:
-        return connection.read_response()
-    except ResponseError as error:
-        return error
 
 
 def _address(url: str) -> str:
