@@ -274,6 +274,23 @@ def test_no_secret_is_in_what_is_told(account: Account, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize("call", range(1, 22))
+def test_what_became_of_an_event_is_counted_and_timed(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    second = account.upload("2")
+    for event in (notification(second), notification(second), notification("older")):
+        account.send(event)
+    account.send(notification(account.upload("", body=b"no zip")))
+    account.send(manual("rollback"))
+    counted = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "_aws" in line]
+    names = ["Deployed", "NoOp", "Stale", "Failed", "RolledBack"]
+    assert [next(name for name in names if name in told) for told in counted] == names
+    for name, told in zip(names, counted, strict=True):
+        assert told[name] == [1.0]
+        assert f"{name}Duration" in told
+        assert (told["service"], told["FunctionName"]) == ("bootstrap", "WukongBootstrap")
+
+
 def test_two_uploads_at_once_end_with_the_newest_and_both_answers_are_true(
     account: Account, call: int
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 from tests.bootstrap.conftest import ROOT, Stack, handler, package, zipped
 from tests.bootstrap.test_embedded import s3_event
 from tests.conftest import until
+from wukong.stack.embedded import ACCOUNT, REGION
 
 DEFAULTS = {"ExecutorMemorySize": "3008", "ExecutorLayers": "", "PackageVersion": ""}
 
@@ -47,6 +48,84 @@ def test_a_plan_shows_what_a_deployment_would_do_and_does_nothing(live: Stack) -
         "ReleasesInvoker: UNCHANGED",
     ]
     assert live.live() == before
+
+
+def test_everything_that_a_function_has_can_be_set_and_cleared(live: Stack) -> None:
+    ec2 = live.aws.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.1.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.1.1.0/24")["Subnet"]["SubnetId"]
+    group = ec2.create_security_group(GroupName="g", Description="g", VpcId=vpc)["GroupId"]
+    queue = live.aws.client("sqs").create_queue(QueueName="failures")["QueueUrl"].split("/")[-1]
+    arn = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}"
+    wishes = {
+        "timeout": 77,
+        "ephemeral_storage": 1024,
+        "environment": {"COLOUR": "red"},
+        "tracing": "Active",
+        "log_format": "JSON",
+        "subnet_ids": [subnet],
+        "security_group_ids": [group],
+        "recursive_loop": "Terminate",
+        "reserved_concurrency": 7,
+        "asynchronous_retries": 1,
+        "failure_destination": arn,
+        "tags": {"team": "a"},
+    }
+    answer = live.send({"action": "deploy", "invoker": wishes})
+    assert answer["status"] == "CONFIGURATION_CHANGED", answer
+    assert _told(live) == {
+        "Timeout": 77,
+        "EphemeralStorage": 1024,
+        "COLOUR": "red",
+        "Tracing": "Active",
+        "LogFormat": "JSON",
+        "Subnets": [subnet],
+        "Loop": "Terminate",
+        "Reserved": 7,
+        "Asynchronous": (1, arn),
+        "Tags": {"team": "a"},
+    }
+    assert live.send({"action": "deploy", "invoker": wishes})["status"] == "UNCHANGED"
+    cleared = {**dict.fromkeys(wishes), "recursive_loop": "Allow"}
+    answer = live.send({"action": "deploy", "invoker": cleared})
+    assert answer["status"] == "CONFIGURATION_CHANGED", answer
+    assert _told(live) == {
+        "Timeout": 300,
+        "EphemeralStorage": 512,
+        "COLOUR": None,
+        "Tracing": "PassThrough",
+        "LogFormat": "Text",
+        "Subnets": [],
+        "Loop": "Allow",
+        "Reserved": None,
+        "Asynchronous": None,
+        "Tags": {},
+    }
+
+
+def _told(stack: Stack) -> dict[str, Any]:
+    """Tell what the live Invoker has, of what can be set."""
+    client, name = stack.aws.client("lambda"), stack.functions[1]
+    function = client.get_function(FunctionName=name)
+    found = client.get_function_configuration(FunctionName=name, Qualifier="live")
+    try:
+        rule = client.get_function_event_invoke_config(FunctionName=name, Qualifier="live")
+        failed = rule.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination")
+        asynchronous = rule["MaximumRetryAttempts"], failed
+    except client.exceptions.ResourceNotFoundException:
+        asynchronous = None
+    return {
+        "Timeout": found["Timeout"],
+        "EphemeralStorage": found["EphemeralStorage"]["Size"],
+        "COLOUR": found["Environment"]["Variables"].get("COLOUR"),
+        "Tracing": found["TracingConfig"]["Mode"],
+        "LogFormat": found["LoggingConfig"]["LogFormat"],
+        "Subnets": found.get("VpcConfig", {}).get("SubnetIds", []),
+        "Loop": client.get_function_recursion_config(FunctionName=name)["RecursiveLoop"],
+        "Reserved": function.get("Concurrency", {}).get("ReservedConcurrentExecutions"),
+        "Asynchronous": asynchronous,
+        "Tags": {k: v for k, v in function["Tags"].items() if k != "wukong:owner"},
+    }
 
 
 def test_a_rollback_is_one_call_and_holds_until_something_new_comes(live: Stack) -> None:
