@@ -16,8 +16,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
 
+from executor.batch import Batch, Pace, Pending, Walk
 from executor.core import (
     Arrive,
     ArrivedAt,
@@ -98,16 +98,16 @@ class Driver:
         self._platform = platform
         # Not the invocation's id: when Lambda repeats an invocation that died, it has the same one.
         self._token = uuid.uuid4().hex
-        self._values: dict[int, Any] = {}
         self._shared: dict[DataRef, bytes | None] = {}
         self._garbage: list[DataRef] = []
-        self._specs: dict[int, Spec] = {}
         self._task = "(none)"
         self._last: str | None = None
         self._inputs: tuple[str, ...] = ()
         self._failed = False
         self._seconds_left = seconds_left
-        self._longest = 0.0
+        self._pace = Pace()
+        self._batch = Batch()
+        self._going: deque[Walk] = deque()
         self._tally = Tally()
 
     def execute(self) -> Tally:
@@ -127,13 +127,43 @@ class Driver:
         self._tally.stopped = len(begun) - len(alive)
         with Heartbeat(self._storage, self._run, alive) as heartbeat:
             self._share(alive)
-            for one in alive:
-                if self._failed:
-                    break
-                self._walk(one)
-                heartbeat.release(one.lineage)
+            self._walk_all(alive, heartbeat)
             self._storage.delete(self._run, self._garbage)
         return self._tally
+
+    def _walk_all(self, begun: Sequence[Begun], heartbeat: Heartbeat) -> None:
+        """Advance the lineages in turn, those that have got furthest first."""
+        waiting = deque(begun)
+        while not self._failed and (waiting or self._going or self._batch.pending):
+            if not waiting and not self._going:
+                self._flush()
+                continue
+            walk = self._going.popleft() if self._going else self._open(waiting.popleft())
+            self._advance(walk)
+            if not walk.todo and walk.core.halted:
+                heartbeat.release(walk.core.lineage)
+            if self._batch.is_full():
+                self._flush()
+
+    def _flush(self) -> None:
+        """Let what has been computed arrive, and do at once what others may be waiting for."""
+        pending = self._batch.take()
+        if not pending:
+            return
+        first = replace(pending[0].arrival, garbage=tuple(self._garbage))
+        arrivals = [first, *(one.arrival for one in pending[1:])]
+        lineages = [one.walk.core.lineage for one in pending]
+        arrived = self._storage.arrive_all(self._run, list(zip(lineages, arrivals, strict=True)))
+        self._garbage.clear()
+        for one, answer in zip(pending, arrived, strict=True):
+            event: Event = FencedOff()
+            if answer is not None:
+                self._tally.segments.append(one.claim.segment)
+                event = ArrivedAt(one.claim, answer.here, answer.handed_off, answer.deletable)
+            one.walk.todo.extend(one.walk.core.step(event))
+            while one.walk.todo and not isinstance(one.walk.todo[0], Fetch | Compute):
+                self._perform(one.walk, one.walk.todo.popleft())
+        self._going.extendleft(one.walk for one in reversed(pending))
 
     def _share(self, begun: Sequence[Begun]) -> None:
         """Read once what more than one of these lineages begins with, such as a fan-out's value."""
@@ -153,17 +183,20 @@ class Driver:
             known |= dict(zip(missing, self._storage.read(self._run, missing), strict=True))
         return [known[ref] for ref in refs]
 
-    def _walk(self, begun: Begun) -> None:
+    def _open(self, begun: Begun) -> Walk:
         core = Core(begun.lineage)
-        todo = deque(core.step(Began(self._claims(begun))))
-        while todo:
-            instruction = todo.popleft()
+        return Walk(core, deque(core.step(Began(self._claims(begun)))))
+
+    def _advance(self, walk: Walk) -> None:
+        """Perform what a lineage is to do, until an output of it is ready to arrive."""
+        while walk.todo:
+            instruction = walk.todo.popleft()
             if isinstance(instruction, Fetch | Compute) and self._is_time_up():
-                todo.extend(core.step(TimeUp()))
+                walk.todo.extend(walk.core.step(TimeUp()))
                 continue
-            event = self._perform(core, instruction)
+            event = self._perform(walk, instruction)
             if event is not None:
-                todo.extend(core.step(event))
+                walk.todo.extend(walk.core.step(event))
 
     def _claims(self, begun: Begun) -> tuple[Claim, ...]:
         """Give what a lineage starts with: its start segment, or on a re-drive all that it owns."""
@@ -173,14 +206,14 @@ class Driver:
             return tuple(self._storage.owned(self._run, begun.lineage))
         return ()
 
-    def _perform(self, core: Core, instruction: Instruction) -> Event | None:
+    def _perform(self, walk: Walk, instruction: Instruction) -> Event | None:
         match instruction:
             case Fetch(claim, refs):
-                return self._fetch(core.lineage, claim, refs)
+                return self._fetch(walk, claim, refs)
             case Compute(claim):
-                return self._compute(claim)
+                return self._compute(walk, claim)
             case Arrive(claim, last):
-                return self._arrive(core.lineage, claim, last)
+                return self._prepare(walk, claim, last)
             case HandOff(starts):
                 self._hand_off(starts)
             case Delete(refs):
@@ -188,11 +221,11 @@ class Driver:
                 self._garbage += refs
             case Forget(segments):
                 for segment in segments:
-                    self._values.pop(segment, None)
+                    walk.values.pop(segment, None)
             case PassOn():
-                self._pass_on(core.lineage)
+                self._pass_on(walk.core.lineage)
             case Halt(known) if not known:
-                self._storage.finish(self._run, core.lineage)
+                self._storage.finish(self._run, walk.core.lineage)
         return None
 
     def _is_time_up(self) -> bool:
@@ -200,9 +233,9 @@ class Driver:
 
         The first one always runs: where it does not fit, none would.
         """
-        if not self._longest:
+        if not self._pace.longest:
             return False
-        return self._seconds_left() < RESERVE_SECONDS + LONGER * self._longest
+        return self._seconds_left() < RESERVE_SECONDS + LONGER * self._pace.longest
 
     def _pass_on(self, lineage: Lineage) -> None:
         with suppress(Fenced):
@@ -210,9 +243,9 @@ class Driver:
             self._tally.passed_on += 1
             self._hand_off([start])
 
-    def _fetch(self, lineage: Lineage, claim: Claim, refs: Sequence[DataRef]) -> Event:
+    def _fetch(self, walk: Walk, claim: Claim, refs: Sequence[DataRef]) -> Event:
         for ref, data in zip(refs, self._read(claim, refs), strict=True):
-            if data is None and self._storage.beat(self._run, [lineage]):
+            if data is None and self._storage.beat(self._run, [walk.core.lineage]):
                 # A newer epoch has done this already and freed the inputs: not ours to complain.
                 return FencedOff()
             if data is None:
@@ -223,23 +256,30 @@ class Driver:
                 )
                 return Failed(claim)
             try:
-                self._values[ref.segment] = loads(data)
+                walk.values[ref.segment] = loads(data)
             except Exception as error:  # noqa: BLE001 - user classes decide what unpickling raises
                 self._fail(f"(input of segment {claim.segment})", "cannot be unpickled", error)
                 return Failed(claim)
         return Fetched(claim)
 
-    def _compute(self, claim: Claim) -> Event:
+    def _compute(self, walk: Walk, claim: Claim) -> Event:
         self._task, self._last = f"(segment {claim.segment})", None
+        try:
+            spec = walk.spec = Spec.from_bytes(claim.spec)
+        except Exception as error:  # noqa: BLE001 - the tasks' modules decide what importing raises
+            self._fail(self._task, "", error)
+            return Failed(claim)
+        if not self._pace.is_short(spec):
+            # What is done already is not to wait for it.
+            self._flush()
+        self._inputs = tuple(str(key) for _, key in spec.inputs)
         began = time.monotonic()
         try:
-            spec = self._specs[claim.segment] = Spec.from_bytes(claim.spec)
-            self._inputs = tuple(str(key) for _, key in spec.inputs)
-            self._values[claim.segment] = spec.run(self._values, self._on_task, self._event.retries)
+            walk.values[claim.segment] = spec.run(walk.values, self._on_task, self._event.retries)
         except BaseException as error:  # noqa: BLE001 - also SystemExit: a task must not end us
             self._fail(self._task, "", error)
             return Failed(claim)
-        self._longest = max(self._longest, time.monotonic() - began)
+        self._pace.took(spec, time.monotonic() - began)
         return Computed(claim)
 
     def _on_task(self, key: object) -> None:
@@ -248,10 +288,12 @@ class Driver:
             self._inputs = (self._task,)
         self._task = self._last = str(key)
 
-    def _arrive(self, lineage: Lineage, claim: Claim, last: bool) -> Event:
-        spec = self._specs.pop(claim.segment)
+    def _prepare(self, walk: Walk, claim: Claim, last: bool) -> Event | None:
+        """Put an output among those that are to arrive; the lineage goes on when it has."""
+        spec = walk.spec
+        assert spec is not None  # noqa: S101 -- nothing arrives that was not computed
         try:
-            output = dumps(self._values[claim.segment])
+            output = dumps(walk.values[claim.segment])
         except Exception as error:  # noqa: BLE001 - user classes decide what pickling raises
             self._fail(self._task, "its value cannot be pickled", error)
             return Failed(claim)
@@ -262,15 +304,9 @@ class Driver:
             inputs=tuple(segment for segment, _ in spec.inputs),
             children=spec.children,
             last=last,
-            garbage=tuple(self._garbage),
         )
-        try:
-            arrived = self._storage.arrive(self._run, lineage, arrival)
-        except Fenced:
-            return FencedOff()
-        self._garbage.clear()
-        self._tally.segments.append(claim.segment)
-        return ArrivedAt(claim, arrived.here, arrived.handed_off, arrived.deletable)
+        self._batch.add(Pending(walk, claim, arrival))
+        return None
 
     def _hand_off(self, starts: Sequence[Start]) -> None:
         platform = self._platform()

@@ -94,6 +94,8 @@ class World:
         self.store = MemoryStorage(lambda: self.now)
         self.segments = graph(self.random)
         self.executions = 0
+        # With one Executor at a time, many lineages travel together.
+        self.parallelism = self.random.choice([None, None, 1])
         self.executors: list[Executor] = []
         self.waiting = {one.number for one in self.segments if one.root}
         self.refused: list[ExecutorEvent] = []
@@ -114,7 +116,8 @@ class World:
         inline = mock.patch("wukong.storage.memory.INLINE_BYTES", self.random.choice([0, 4096]))
         with mock.patch("executor.driver.Heartbeat", Beating), inline:
             try:
-                self.start([ExecutorEvent(RUN, (Start(leaf),), TARGETS) for leaf in self._leaves()])
+                leaves = Starter(self).grouped([Start(leaf) for leaf in self._leaves()])
+                self.start([ExecutorEvent(RUN, starts, TARGETS) for starts in leaves])
                 for _ in range(steps):
                     if not self.waiting:
                         break
@@ -276,6 +279,7 @@ class Starter(Platform):
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self.parallelism = world.parallelism
 
     def targets(self) -> Targets:
         return TARGETS
@@ -326,7 +330,7 @@ def merged(histories: Iterable[Mapping[int, int]]) -> dict[int, int]:
 
 def graph(rng: random.Random) -> list[Segment]:
     """Draw a graph: of a few segments, each with inputs among those before it."""
-    size = rng.randint(2, 14)
+    size = rng.choice([rng.randint(2, 14), rng.randint(20, 40)])
     inputs = [
         tuple(sorted(rng.sample(range(i), min(i, rng.choice([0, 1, 1, 1, 2, 2, 3])))))
         for i in range(size)

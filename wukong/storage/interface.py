@@ -236,8 +236,17 @@ class Storage(abc.ABC):
         """
 
     @abc.abstractmethod
+    def arrive_all(
+        self, run: str, arrivals: Sequence[tuple[Lineage, Arrival]]
+    ) -> list[Arrived | None]:
+        """Store outputs and make them official, in order and in one round trip; None if fenced."""
+
     def arrive(self, run: str, lineage: Lineage, arrival: Arrival) -> Arrived:
-        """Store an output and make it official, in one round trip; raises `Fenced`."""
+        """Store one output and make it official; raises `Fenced`."""
+        (arrived,) = self.arrive_all(run, [(lineage, arrival)])
+        if arrived is None:
+            raise Fenced
+        return arrived
 
     @abc.abstractmethod
     def owned(self, run: str, lineage: Lineage) -> list[Claim]:

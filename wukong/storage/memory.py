@@ -125,27 +125,38 @@ class MemoryStorage(Storage):
         lineage = Lineage(start.segment, attempt.epoch)
         return Begun(lineage, run.claimed(start.segment), run.new.lease_seconds)
 
-    def arrive(self, run: str, lineage: Lineage, arrival: Arrival) -> Arrived:
+    def arrive_all(
+        self, run: str, arrivals: Sequence[tuple[Lineage, Arrival]]
+    ) -> list[Arrived | None]:
         with self._changed:
-            state = self._unfenced(run, lineage)
-            if state.claim.get(arrival.segment) != lineage.segment:
-                raise Fenced
-            version = f"{lineage.segment}.{lineage.epoch}"
-            state.data[DataRef(arrival.segment, version)] = arrival.output
-            new = arrival.segment not in state.done
-            if new:
-                state.done.add(arrival.segment)
-                state.version[arrival.segment] = version
-            deletable = self._consumed(state, arrival, new)
-            here, handed_off = self._children(state, lineage, arrival, new)
-            if arrival.root and new:
-                state.news.append(arrival.segment)
-            if arrival.last and not here:
-                self._finish(state, lineage)
-            for ref in arrival.garbage:
-                state.data.pop(ref, None)
+            arrived: list[Arrived | None] = []
+            for lineage, arrival in arrivals:
+                try:
+                    arrived.append(self._arrive(run, lineage, arrival))
+                except Fenced:
+                    arrived.append(None)
             self._changed.notify_all()
-            return Arrived(tuple(here), tuple(handed_off), deletable)
+            return arrived
+
+    def _arrive(self, run: str, lineage: Lineage, arrival: Arrival) -> Arrived:
+        state = self._unfenced(run, lineage)
+        if state.claim.get(arrival.segment) != lineage.segment:
+            raise Fenced
+        version = f"{lineage.segment}.{lineage.epoch}"
+        state.data[DataRef(arrival.segment, version)] = arrival.output
+        new = arrival.segment not in state.done
+        if new:
+            state.done.add(arrival.segment)
+            state.version[arrival.segment] = version
+        deletable = self._consumed(state, arrival, new)
+        here, handed_off = self._children(state, lineage, arrival, new)
+        if arrival.root and new:
+            state.news.append(arrival.segment)
+        if arrival.last and not here:
+            self._finish(state, lineage)
+        for ref in arrival.garbage:
+            state.data.pop(ref, None)
+        return Arrived(tuple(here), tuple(handed_off), deletable)
 
     @staticmethod
     def _consumed(run: _Run, arrival: Arrival, new: bool) -> tuple[DataRef, ...]:

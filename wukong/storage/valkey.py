@@ -99,27 +99,18 @@ class ValkeyStorage(Storage):
         replies = self._call_all(run, calls)
         return [_begun(start, reply) for start, reply in zip(starts, replies, strict=True)]
 
-    def arrive(self, run: str, lineage: Lineage, arrival: Arrival) -> Arrived:
-        key = _data_key(run, DataRef(arrival.segment, f"{lineage.segment}.{lineage.epoch}"))
-        children = [number for pair in arrival.children for number in pair]
-        call = (
-            *("arrive", lineage.segment, lineage.epoch, arrival.segment),
-            *(int(arrival.root), int(arrival.last), len(arrival.inputs)),
-            *arrival.inputs,
-            *children,
-        )
-        # One connection executes in order, so the output is there before it becomes official.
-        before: list[tuple[Any, ...]] = [("SET", key, arrival.output, "EX", self._keep(run))]
-        if arrival.garbage:
-            before.append(("UNLINK", *(_data_key(run, ref) for ref in arrival.garbage)))
-        reply = self._call_all(run, [call], before)[0]
-        _unfenced(reply)
-        here, handed_off, deletable = reply[1:]
-        return Arrived(
-            here=tuple(_claim(item) for item in here),
-            handed_off=tuple(Start(int(segment)) for segment in handed_off),
-            deletable=_refs(deletable),
-        )
+    def arrive_all(
+        self, run: str, arrivals: Sequence[tuple[Lineage, Arrival]]
+    ) -> list[Arrived | None]:
+        # One connection executes in order, so an output is there before it becomes official.
+        before: list[tuple[Any, ...]] = []
+        for lineage, arrival in arrivals:
+            key = _data_key(run, DataRef(arrival.segment, f"{lineage.segment}.{lineage.epoch}"))
+            before.append(("SET", key, arrival.output, "EX", self._keep(run)))
+            if arrival.garbage:
+                before.append(("UNLINK", *(_data_key(run, ref) for ref in arrival.garbage)))
+        replies = self._call_all(run, [_arrival(*one) for one in arrivals], before)
+        return [_arrived(reply) for reply in replies]
 
     def owned(self, run: str, lineage: Lineage) -> list[Claim]:
         prefix = _prefix(run)
@@ -350,6 +341,26 @@ def _u32(numbers: Iterable[int]) -> bytes:
 def _unfenced(reply: list[Any]) -> None:
     if reply[0] != b"OK":
         raise Fenced
+
+
+def _arrival(lineage: Lineage, arrival: Arrival) -> tuple[Any, ...]:
+    return (
+        *("arrive", lineage.segment, lineage.epoch, arrival.segment),
+        *(int(arrival.root), int(arrival.last), len(arrival.inputs)),
+        *arrival.inputs,
+        *(number for pair in arrival.children for number in pair),
+    )
+
+
+def _arrived(reply: list[Any]) -> Arrived | None:
+    if reply[0] != b"OK":
+        return None
+    here, handed_off, deletable = reply[1:]
+    return Arrived(
+        here=tuple(_claim(item) for item in here),
+        handed_off=tuple(Start(int(segment)) for segment in handed_off),
+        deletable=_refs(deletable),
+    )
 
 
 def _begun(start: Start, reply: list[Any]) -> Begun | None:

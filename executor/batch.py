@@ -1,0 +1,103 @@
+"""How one Executor that has begun many short lineages saves round trips: outputs arrive together.
+
+A segment that is known to be short runs although outputs are waiting to arrive; all of them then
+arrive in one round trip. One that is long, or of a kind that has not run here yet, has them arrive
+first, so that nobody waits for it. So what is batched follows from what was measured, and a lineage
+that is alone in its Executor is never kept waiting.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from dask.utils import key_split
+
+from executor.core import Core, Instruction
+from wukong.graph.spec import Spec
+from wukong.storage import Arrival, Claim
+
+SHORT_SECONDS = 0.002
+"""A segment is short if its kind takes less on average: about ten round trips of a network."""
+
+BATCH_SECONDS = 0.005
+BATCH_ARRIVALS = 64
+BATCH_BYTES = 262_144
+"""How long, and up to how much, outputs wait for each other."""
+
+
+@dataclass(eq=False, slots=True)
+class Walk:
+    """One lineage on its way: its core, what it is to do, and the values that it holds."""
+
+    core: Core
+    todo: deque[Instruction]
+    values: dict[int, Any] = field(default_factory=dict)
+    spec: Spec | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An output that is to arrive."""
+
+    walk: Walk
+    claim: Claim
+    arrival: Arrival
+
+
+class Batch:
+    """The outputs that are to arrive together."""
+
+    def __init__(self) -> None:
+        self.pending: list[Pending] = []
+        self._bytes = 0
+        self._since = 0.0
+
+    def add(self, one: Pending) -> None:
+        """Add an output."""
+        if not self.pending:
+            self._since = time.monotonic()
+        self.pending.append(one)
+        self._bytes += len(one.arrival.output)
+
+    def take(self) -> list[Pending]:
+        """Give all of them, and begin anew."""
+        taken, self.pending, self._bytes = self.pending, [], 0
+        return taken
+
+    def is_full(self) -> bool:
+        """Tell whether they have waited long enough, or are enough."""
+        return bool(self.pending) and (
+            len(self.pending) >= BATCH_ARRIVALS
+            or self._bytes >= BATCH_BYTES
+            or time.monotonic() - self._since >= BATCH_SECONDS
+        )
+
+
+NEWEST = 0.2
+"""How much the newest segment counts in the average of its kind: one stall is soon forgotten."""
+
+
+class Pace:
+    """How long segments have taken in this Executor, by kind: the name of their first task."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self._average: dict[str, float] = {}
+
+    def took(self, spec: Spec, seconds: float) -> None:
+        """Remember a segment."""
+        kind = _kind(spec)
+        before = self._average.get(kind, seconds)
+        self._average[kind] = before + NEWEST * (seconds - before)
+        self.longest = max(self.longest, seconds)
+
+    def is_short(self, spec: Spec) -> bool:
+        """Tell whether a segment can be expected to be short."""
+        return self._average.get(_kind(spec), SHORT_SECONDS) < SHORT_SECONDS
+
+
+def _kind(spec: Spec) -> str:
+    return str(key_split(spec.tasks[0][0]))
