@@ -18,6 +18,7 @@ from tests.conftest import until
 from wukong.stack.embedded import ACCOUNT, REGION, EmbeddedAws
 
 if TYPE_CHECKING:
+    from tests.bootstrap.differential import Both, World
     from tests.bootstrap.script import Script
 
 ROOT = Path(__file__).parents[2]
@@ -85,6 +86,24 @@ def script() -> Iterator[Script]:
     expected = Script()
     yield expected
     expected.verify()
+
+
+@pytest.fixture(scope="session")
+def real(embedded: Embedded) -> World:
+    """Give MiniStack, for comparison with the fake AWS."""
+    from tests.bootstrap.differential import real_world
+
+    return real_world(embedded)
+
+
+@pytest.fixture
+def both(real: World, request: pytest.FixtureRequest) -> Iterator[Both]:
+    """Give both worlds, without the function that is named after the test."""
+    from tests.bootstrap.differential import both_worlds
+
+    worlds = both_worlds(real, request.node.name)
+    yield worlds
+    real.call("lambda", "delete_function", FunctionName=worlds.name)
 
 
 @dataclass
