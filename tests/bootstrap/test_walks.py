@@ -55,7 +55,6 @@ class Walk(RuleBasedStateMachine):
         self.newest_is_good = True
         self.number = 0
         self.rolled_back: set[str | None] = set()
-        self.deleted = False
         self.asked = 0
         self.stranger: Any = None
 
@@ -139,7 +138,14 @@ class Walk(RuleBasedStateMachine):
     @rule()
     def delete(self) -> None:
         self.send(manual("delete", confirm=FUNCTIONS[0]))
-        self.deleted = True
+
+    @rule()
+    def delete_the_stack(self) -> None:
+        """CloudFormation deletes, and what comes later creates anew."""
+        self.send(resource("Delete"))
+        assert self.account.markers() == (None, None) or self.account.answers[-1]["Status"] == (
+            "FAILED"
+        )
 
     @rule(fault=st.sampled_from(Fault), call=st.integers(0, 30))
     def disturb(self, fault: Fault, call: int) -> None:
@@ -182,7 +188,6 @@ class Walk(RuleBasedStateMachine):
     def check(self, answer: dict[str, Any]) -> None:
         """What was answered is true, and a deployment leaves one package live."""
         if answer["status"] in CHANGED:
-            self.deleted = False
             assert answer["release"]["name"] == self.account.release()
             executor, invoker = self.account.markers()
             assert executor == invoker
