@@ -273,7 +273,6 @@ def test_no_secret_is_in_what_is_told(account: Account, capsys: pytest.CaptureFi
     assert "Signature" not in said
 
 
-@pytest.mark.parametrize("call", range(1, 22))
 def test_what_became_of_an_event_is_counted_and_timed(
     account: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -291,6 +290,7 @@ def test_what_became_of_an_event_is_counted_and_timed(
         assert (told["service"], told["FunctionName"]) == ("bootstrap", "WukongBootstrap")
 
 
+@pytest.mark.parametrize("call", range(1, 22))
 def test_two_uploads_at_once_end_with_the_newest_and_both_answers_are_true(
     account: Account, call: int
 ) -> None:
