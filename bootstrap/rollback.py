@@ -163,8 +163,10 @@ def _layers_left(around: Surroundings, halves: tuple[_Half, _Half]) -> list[str]
 
 
 def _package(halves: tuple[_Half, _Half]) -> str:
-    origins = (Origin.parse(half.target.description) for half in halves)
-    return next((origin.package for origin in origins if origin), "-")
+    """Name the package of the release: of its newer version, if the other was there before."""
+    origins = [Origin.parse(half.target.description) for half in halves]
+    known = [origin for origin in origins if origin is not None]
+    return max(known, key=lambda origin: origin.at).package if known else "-"
 
 
 def _answer(halves: tuple[_Half, _Half], name: str, package: str, by: str) -> Answer:

@@ -135,6 +135,16 @@ def test_the_record_tells_who_asked_and_when(account: Account) -> None:
     assert told["at"].startswith("2026-01-01T00:00:")
 
 
+def test_a_rollback_names_the_package_of_the_newer_version_of_the_pair(account: Account) -> None:
+    """The same bytes again are another package, of which here one function alone has a version."""
+    again = account.upload("1")
+    account.send(resource("Update", Executor={"MemorySize": "1024"}))
+    before = account.send(manual("status"))["release"]
+    assert before["package"] == again
+    release(account, "2")
+    assert account.send(manual("rollback"))["release"]["package"] == again
+
+
 def test_a_rolled_back_package_is_forgotten_when_a_new_one_is_live(account: Account) -> None:
     release(account, "2")
     account.send(manual("rollback"))

@@ -140,7 +140,7 @@ def test_a_rollback_is_one_call_and_holds_until_something_new_comes(live: Stack)
     assert live.send(s3_event(live, versionId=bad))["status"] == "HELD"
     assert live.send({"action": "deploy"})["status"] == "UNCHANGED"
     told = live.send({"action": "status"})["release"]
-    assert (told["package"], told["by"]) == (before["package"], "manual:alice")
+    assert (told["code_sha256"], told["by"]) == (before["code_sha256"], "manual:alice")
     live.until_live(live.upload(package("good")))
     assert (live.marker(0), live.marker(1)) == ("good", "good")
 
