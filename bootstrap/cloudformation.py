@@ -25,8 +25,12 @@ from bootstrap.spec import DeploymentSpec
 BODY_BYTES = 4096
 """Limit of the whole answer; CloudFormation takes a longer one for none at all."""
 
+PHYSICAL_ID = "wukong/"
+"""How the ids of our resources begin."""
+
 TRIES = 3
-SECONDS_PER_TRY = 5.0
+SECONDS_PER_TRY = (2.0, 4.0)
+"""To connect, and to read: all tries together must fit into what the deadline keeps back."""
 
 
 class CustomResource(BaseModel):
@@ -63,7 +67,7 @@ class CustomResource(BaseModel):
 
 def physical_id(spec: DeploymentSpec) -> str:
     """Name the pair; the same names give the same id, however often a request is repeated."""
-    return f"wukong/{spec.executor.function_name}/{spec.invoker.function_name}"
+    return f"{PHYSICAL_ID}{spec.executor.function_name}/{spec.invoker.function_name}"
 
 
 @dataclass(frozen=True, slots=True)

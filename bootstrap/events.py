@@ -20,7 +20,7 @@ from urllib.parse import unquote_plus
 
 from pydantic import BaseModel, Field, ValidationError
 
-from bootstrap.cloudformation import CustomResource
+from bootstrap.cloudformation import PHYSICAL_ID, CustomResource, physical_id
 from bootstrap.errors import EventError
 from bootstrap.manual import MANUAL, Action, ManualDelete, ManualHistory, ManualRollback
 from bootstrap.settings import Settings
@@ -221,13 +221,18 @@ def read_event(event: object, settings: Settings) -> Request | Ignored:
     raise EventError(f"Unknown kind of event ({type(event).__name__} with keys: {keys}).", _HINT)
 
 
-def _cloudformation(event: object, settings: Settings) -> Request:
+def _cloudformation(event: object, settings: Settings) -> Request | Ignored:
     resource = _read(CustomResource, event)
     by = f"{Trigger.CLOUDFORMATION}:{resource.stack_name}"
     owner = resource.stack_id
     if resource.request_type == "Delete":
         names = _names(resource.resource_properties, settings)
-        return Request(Action.DELETE, Trigger.CLOUDFORMATION, owner, (names,), by=by)
+        request = Request(Action.DELETE, Trigger.CLOUDFORMATION, owner, (names,), by=by)
+        told = resource.physical_resource_id
+        # An id that CloudFormation made up itself is of a creation that was never answered.
+        if told.startswith(PHYSICAL_ID) and told != physical_id(request.spec):
+            return Ignored(Trigger.CLOUDFORMATION, f"{told} is not what these properties name.")
+        return request
     properties = _read(
         _CustomResourceProperties, resource.resource_properties, "ResourceProperties"
     )

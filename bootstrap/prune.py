@@ -34,7 +34,8 @@ def prune(plan: Plan, around: Surroundings) -> None:
     try:
         versions = [around.api.list_versions(name) for name in names]
         releases = list_releases(versions[0], versions[1], "-")[: around.settings.keep_releases]
-        kept = [{release.name.split(".")[place] for release in releases} for place in (0, 1)]
+        names_kept = {release.name for release in releases} | _just_left(plan)
+        kept = [{name.split(".")[place] for name in names_kept} for place in (0, -1)]
         left = [
             version
             for name, found, needed in zip(names, versions, kept, strict=True)
@@ -47,10 +48,17 @@ def prune(plan: Plan, around: Surroundings) -> None:
         logger.warning("not pruned", problem=error.message)
 
 
+def _just_left(plan: Plan) -> set[str]:
+    """Name the releases that were live until now: a rollback may want them, and runs use them."""
+    records = [f.found.record for f in plan.functions if f.found and f.found.record]
+    return {name for record in records for name in (record.release, record.previous)}
+
+
 def _can_be_many(plan: Plan, around: Surroundings) -> bool:
     """Versions count up, so a small number means that there are few: that saves a look."""
     newest = (f.found.alias.version for f in plan.functions if f.found and f.found.alias)
-    return any(int(version) >= around.settings.keep_releases for version in newest)
+    keep = around.settings.keep_releases
+    return any(version.isdecimal() and int(version) >= keep for version in newest)
 
 
 def _prune_one(

@@ -273,6 +273,25 @@ def test_a_deletion_while_the_creation_still_runs_ends_with_nothing() -> None:
     ][1:] == ["SUCCESS", "SUCCESS"]
 
 
+def test_a_deletion_of_another_resource_of_the_same_stack_leaves_the_pair(account: Account) -> None:
+    """One that could not be created has no names of its own, only those of the environment."""
+    event = {**resource("Delete"), "PhysicalResourceId": "wukong/Second"}
+    account.send(event)
+    assert account.answers[-1]["Status"] == "SUCCESS"
+    assert account.answers[-1]["PhysicalResourceId"] == "wukong/Second"
+    assert account.markers() == ("1", "1")
+
+
+def test_the_release_that_was_live_until_now_is_not_pruned(account: Account) -> None:
+    for number in range(2, 8):
+        release(account, f"{number}")
+    account.send(manual("rollback", to="4.4"))
+    account.aws.clock.sleep(3 * DAY)
+    release(account, "8")
+    assert "4" in account.versions(FUNCTIONS[0])
+    assert account.send(manual("rollback"))["release"]["name"] == "4.4"
+
+
 def test_no_secret_is_in_what_is_told(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
     account.upload("2", executor="def lambda_handler(e, c):\n    raise ValueError('no')\n")
     account.send(resource("Update", StoreUrl="redis://:secret@elsewhere"))
