@@ -23,7 +23,7 @@ from bootstrap.surroundings import Surroundings
 
 logger = Logger(service="bootstrap", child=True)
 
-TRIES = 3
+TRIES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +50,30 @@ def rollback(request: Request, around: Surroundings) -> Answer:
     SmokeTestError
         If a version of it does not answer a ping any more; nothing is switched then.
     """
+    began = ""
     for attempt in range(1, TRIES):
+        aliases = [_alias(around, spec) for spec in request.spec.functions]
+        now = release_name(*(alias.version for alias in aliases))
+        if began and now != began and not request.to:
+            raise ConflictError(
+                f"Release {now} went live while {began} was to be rolled back.",
+                'Look at {"action": "status"}; to go back all the same, name the release.',
+            )
+        began = now
         try:
-            return _roll_back_once(request, around)
+            return _roll_back_once(request, around, aliases, now)
         except ConflictError as conflict:
+            if attempt + 1 == TRIES:
+                raise
             logger.warning("looking again", problem=conflict.message)
             around.deadline.sleep(float(attempt), "another deployment")
-    return _roll_back_once(request, around)
+    raise AssertionError("unreachable")
 
 
-def _roll_back_once(request: Request, around: Surroundings) -> Answer:
+def _roll_back_once(
+    request: Request, around: Surroundings, aliases: list[Alias], now: str
+) -> Answer:
     specs = request.spec.functions
-    aliases = [_alias(around, spec) for spec in specs]
-    now = release_name(*(alias.version for alias in aliases))
     record = later(*(alias.record for alias in aliases))
     target = request.to or _before(now, record)
     executor, invoker = (
@@ -90,6 +101,7 @@ def _roll_back_once(request: Request, around: Surroundings) -> Answer:
         rollback=True,
     )
     package = _package(halves)
+    # Both are written, also one that stays: so a deployment in between is noticed at either.
     switches = [
         Switch(
             component=half.spec.component,
@@ -100,7 +112,7 @@ def _roll_back_once(request: Request, around: Surroundings) -> Answer:
                 target, now, package, half.target.code_sha256, half.target.configuration
             ),
         )
-        for half in moving
+        for half in (halves if moving else ())
     ]
     switch_all(around, switches)
     return _answer(halves, target, package, request.by)
