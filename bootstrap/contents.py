@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import stat
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -79,7 +80,7 @@ def read_contents(client: S3Client, package: Package) -> Contents:
     except (ClientError, BotoCoreError) as error:
         raise mapped(error, where) from error
     # A damaged directory can also hold names that are none, or ask for unknown features.
-    except (BadZipFile, ValueError, NotImplementedError, OSError, EOFError):
+    except (BadZipFile, ValueError, NotImplementedError, OSError, EOFError, zlib.error):
         raise _not_a_zip(where) from None
     unzipped = sum(entry.file_size for entry in entries)
     check_size(where, unzipped, " unzipped")

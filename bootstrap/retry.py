@@ -61,9 +61,11 @@ def _kind(error: ClientError, code: str) -> tuple[type[BootstrapError], str]:
     http_status = error.response["ResponseMetadata"].get("HTTPStatusCode", 0)
     busy = code == "ResourceConflictException"
     exists = busy and "already exist" in text.lower()
+    # A version that an alias needs: waiting does not change that.
+    is_needed = "aliases reference" in text
     if exists or code in _PRECONDITIONS or (http_status == 409 and not busy):
         return ConflictError, "Another deployment is at work; send the event again."
-    if busy or code in _NOT_READY:
+    if (busy and not is_needed) or code in _NOT_READY:
         return UpdateInProgressError, "Send the event again when the function is ready."
     if code in _THROTTLES:
         return ThrottledError, "Wait, or raise the account's concurrency limit."
@@ -75,7 +77,8 @@ def _kind(error: ClientError, code: str) -> tuple[type[BootstrapError], str]:
 
 
 def _text(error: ClientError) -> str:
-    return error.response["Error"].get("Message", "")[:500]
+    # Lambda repeats the variables, with their values, when they are too many.
+    return error.response["Error"].get("Message", "").partition("String measured")[0][:500]
 
 
 def patiently(call: Callable[[], T], subject: str, deadline: Deadline) -> T:

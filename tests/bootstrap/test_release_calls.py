@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from bootstrap.answer import Status
 from bootstrap.errors import (
     NoReleaseError,
     PackageError,
+    RefusedError,
     SmokeTestError,
 )
 from bootstrap.manual import Action
 from bootstrap.record import Record
+from bootstrap.retry import mapped
 from tests.bootstrap.conftest import package
 from tests.bootstrap.script import (
     EXECUTOR,
@@ -92,6 +96,21 @@ def test_without_a_release_nothing_can_be_rolled_back(script: Script) -> None:
     script.fail("get_alias", "ResourceNotFoundException", status=404)
     with pytest.raises(NoReleaseError, match="WukongExecutor has no live version"):
         script.perform(asking(Action.ROLLBACK))
+
+
+def test_an_error_of_aws_does_not_repeat_variables() -> None:
+    told = 'exceeded the 4KB limit. String measured: {"WUKONG_STORE_URL":"redis://:secret@x"}'
+    answer: Any = {"Error": {"Code": "X", "Message": told}, "ResponseMetadata": {}}
+    assert "secret" not in mapped(ClientError(answer, "CreateFunction"), "f").message
+
+
+def test_a_version_that_an_alias_needs_is_not_waited_for() -> None:
+    told = "Unable to delete version because the following aliases reference it: [x]"
+    answer: Any = {
+        "Error": {"Code": "ResourceConflictException", "Message": told},
+        "ResponseMetadata": {"HTTPStatusCode": 409},
+    }
+    assert isinstance(mapped(ClientError(answer, "DeleteFunction"), "f"), RefusedError)
 
 
 def test_a_plan_only_reads(script: Script) -> None:
