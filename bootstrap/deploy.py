@@ -67,22 +67,24 @@ def _deploy_once(request: Request, around: Surroundings) -> Answer:
         return outlook
     plan = outlook.plan
     logger.info("planned", status=plan.status, plan=str(plan).splitlines())
-    around.progress.expect(steps(plan))
+    around.progress.expect(steps(outlook))
     candidates = _apply(request, outlook, around)
     if candidates:
         prune(plan, around)
     return _answer(plan, candidates)
 
 
-def steps(plan: Plan) -> list[str]:
-    """Name all that a plan does, in order."""
+def steps(outlook: Outlook) -> list[str]:
+    """Name all that a deployment does, in order."""
+    plan = outlook.plan
     writes = [
         _step(function, part) for function in plan.functions for part in function.preparations
     ]
     releasing = [f.spec.function_name for f in plan.functions if f.release]
     settings = [_step(f, part) for f in plan.functions for part in f.settings]
     before = [f"{verb} {name}" for verb in ("publish", "smoke-test") for name in releasing]
-    return [*writes, *before, *settings, *(f"switch {name}" for name in releasing)]
+    switched = plan.functions if releasing or outlook.holds_more else ()
+    return [*writes, *before, *settings, *(f"switch {f.spec.function_name}" for f in switched)]
 
 
 def _step(function: FunctionPlan, part: Preparation | Setting) -> str:
@@ -108,7 +110,8 @@ def _apply(request: Request, outlook: Outlook, around: Surroundings) -> tuple[Ca
         if not error.retryable:
             release.discard(around.api, candidates)
         raise
-    release.switch_all(around, _switches(plan, candidates, occasion))
+    if candidates or outlook.holds_more:
+        release.switch_all(around, _switches(plan, candidates, occasion))
     _set(plan, around, before_switch=False)
     return candidates
 
@@ -116,25 +119,33 @@ def _apply(request: Request, outlook: Outlook, around: Surroundings) -> tuple[Ca
 def _switches(
     plan: Plan, candidates: tuple[Candidate, ...], occasion: Occasion
 ) -> tuple[release.Switch, ...]:
+    """Write both aliases, also one that stays: so a deployment in between is noticed at either."""
     versions = {candidate.name: candidate.version for candidate in candidates}
-    new = release_name(*(_version(plan_, versions) for plan_ in plan.functions))
-    before = [f.found.alias.version if f.found and f.found.alias else "" for f in plan.functions]
-    records = [function.found.record for function in plan.functions if function.found]
-    # A release that was interrupted half-way keeps the one before it, not the half.
-    kept = (record.previous for record in records if record and record.release == new)
-    previous = next(kept, release_name(*before) if all(before) else "-")
+    pair = [_version(function, versions) for function in plan.functions]
+    new, previous = release_name(*pair), _previous(plan, release_name(*pair))
     return tuple(
         release.Switch(
-            component=candidate.component,
-            name=candidate.name,
-            version=candidate.version,
-            alias=candidate.plan.found.alias if candidate.plan.found else None,
+            component=function.spec.component,
+            name=function.spec.function_name,
+            version=version,
+            alias=function.found.alias if function.found else None,
             record=occasion.record(
-                new, previous, plan.package.id, plan.package.sha256, candidate.plan.wanted
+                new, previous, plan.package.id, plan.package.sha256, function.wanted
             ),
         )
-        for candidate in candidates
+        for function, version in zip(plan.functions, pair, strict=True)
     )
+
+
+def _previous(plan: Plan, new: str) -> str:
+    """Name the release before the new one; "-" if that is not known."""
+    records = [function.found.record for function in plan.functions if function.found]
+    # A release that was interrupted half-way keeps the one before it, not the half.
+    kept = [record.previous for record in records if record and record.release == new]
+    before = [f.found.alias.version if f.found and f.found.alias else "" for f in plan.functions]
+    if kept:
+        return kept[0]
+    return release_name(*before) if all(before) and release_name(*before) != new else "-"
 
 
 def _version(plan: FunctionPlan, published: Mapping[str, str]) -> str:

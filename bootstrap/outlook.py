@@ -38,10 +38,18 @@ class Outlook:
     ----------
     held
         Digests of rolled-back uploads that this deployment still leaves out.
+    held_before
+        Those that are left out until now.
     """
 
     plan: Plan
     held: tuple[str, ...]
+    held_before: tuple[str, ...] = ()
+
+    @property
+    def holds_more(self) -> bool:
+        """Whether this must be written down, even where nothing else changes."""
+        return not set(self.held) <= set(self.held_before)
 
 
 def look_ahead(
@@ -87,7 +95,7 @@ def look_ahead(
     plan = plan_deployment(spec, package, pair, arns)
     _check(around, plan, contents, provided)
     held = _still_held(request, holding, package, newest, provided)
-    return Outlook(plan, held)
+    return Outlook(plan, held, record.held if record else ())
 
 
 def read_pair(request: Request, around: Surroundings) -> Pair:

@@ -262,6 +262,8 @@ def _switch(api: LambdaApi, switch: Switch) -> str:
         now = api.read_alias(switch.name, switch.component)
         if now is None or now.weighted or now.version != switch.version:
             raise
+        if now.record is None or now.record.release != switch.record.release:
+            raise
         return now.revision_id
 
 
@@ -273,6 +275,9 @@ def _switch_back(api: LambdaApi, switch: Switch, revision_id: str) -> str:
             api.delete_alias(switch.name)
         else:
             api.update_alias(switch.name, alias.version, alias.description, revision_id)
+    except ConflictError:
+        # Another deployment has switched it since; what is there is its doing.
+        logger.info("not switched back", function=switch.name)
     except BootstrapError:
         logger.exception("could not switch back", function=switch.name)
         return switch.name

@@ -178,6 +178,15 @@ def test_an_older_version_that_was_asked_for_stays_until_something_new_comes(
     release(account, "3")
 
 
+def test_asking_for_what_is_live_already_holds_the_upload_that_is_newer(account: Account) -> None:
+    first = account.send(manual("status"))["release"]["package"]
+    second = account.upload("2")
+    answer = account.send(manual("deploy", package_version=first))
+    assert (answer["status"], account.markers()) == ("UNCHANGED", ("1", "1"))
+    assert account.send(notification(second))["status"] == "HELD"
+    release(account, "3")
+
+
 def test_a_live_package_that_is_gone_from_the_bucket_is_named(account: Account) -> None:
     first = account.send(manual("status"))["release"]["package"]
     release(account, "2")
@@ -251,28 +260,6 @@ def test_a_stack_deletes_nothing_that_is_another_stacks(account: Account) -> Non
     assert account.markers() == ("1", "1")
 
 
-def test_a_deletion_while_the_creation_still_runs_ends_with_nothing() -> None:
-    account = Account()
-    account.upload("1")
-    meanwhile: list[str] = []
-
-    def delete_then(index: int, _: str) -> None:
-        if index == 8 and not meanwhile:
-            meanwhile.append("deleted")
-            account.aws.fault = None
-            account.send(resource("Delete"))
-
-    account.interrupt(delete_then)
-    account.send(resource("Create"))
-    assert meanwhile
-    # CloudFormation sends a deletion after a creation that it gave up; also if that came too late.
-    account.send(resource("Delete"))
-    assert [account.function(name) for name in FUNCTIONS] == [None, None]
-    assert [answer["Status"] for answer in account.answers][1:] == ["FAILED", "SUCCESS"] or [
-        answer["Status"] for answer in account.answers
-    ][1:] == ["SUCCESS", "SUCCESS"]
-
-
 def test_a_deletion_of_another_resource_of_the_same_stack_leaves_the_pair(account: Account) -> None:
     """One that could not be created has no names of its own, only those of the environment."""
     event = {**resource("Delete"), "PhysicalResourceId": "wukong/Second"}
@@ -317,28 +304,6 @@ def test_what_became_of_an_event_is_counted_and_timed(
         assert told[name] == [1.0]
         assert f"{name}Duration" in told
         assert (told["service"], told["FunctionName"]) == ("bootstrap", "WukongBootstrap")
-
-
-@pytest.mark.parametrize("call", range(1, 22))
-def test_two_uploads_at_once_end_with_the_newest_and_both_answers_are_true(
-    account: Account, call: int
-) -> None:
-    """While the first is deployed, from before this call on, the second is from end to end."""
-    first = notification(account.upload("2"))
-    answers = []
-
-    def meanwhile(index: int, _: str) -> None:
-        if index == call:
-            account.aws.fault = None
-            answers.append(account.send(notification(account.upload("3"))))
-
-    account.interrupt(meanwhile)
-    answers.append(account.send(first))
-    assert account.markers() == ("3", "3")
-    assert len(answers) == 2
-    for told in answers:
-        assert told["status"] in {"CODE_CHANGED", "UNCHANGED", "STALE"}, told
-    account.check_switches()
 
 
 def test_a_huge_answer_is_not_lost(account: Account) -> None:

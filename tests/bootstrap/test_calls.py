@@ -27,6 +27,7 @@ from tests.bootstrap.script import (
     asking,
     deploying,
     described,
+    recorded,
 )
 
 
@@ -101,6 +102,7 @@ def test_a_changed_configuration_of_one_function_leaves_the_other(script: Script
     script.publish(EXECUTOR, "2")
     script.ping(EXECUTOR, "2")
     script.switch(EXECUTOR, "2")
+    script.switch(INVOKER, "1")
     answer = script.perform(deploying(executor={"memory_size": 4096, "layers": layers}))
     assert answer.status is Status.CONFIGURATION_CHANGED
     executor, invoker = answer.functions
@@ -125,6 +127,7 @@ def test_configuration_is_written_and_settled_before_code(script: Script) -> Non
     script.publish(EXECUTOR, "2", "after code")
     script.ping(EXECUTOR, "2")
     script.switch(EXECUTOR, "2")
+    script.switch(INVOKER, "1")
     assert script.perform(deploying()).status is Status.CODE_CHANGED
 
 
@@ -273,7 +276,8 @@ def test_what_cannot_be_switched_back_is_said(script: Script) -> None:
 def test_a_switch_whose_answer_was_lost_counts(script: Script) -> None:
     changed(script)
     script.fail("update_alias", "PreconditionFailedException", "the revision is another", 412)
-    switched = {"FunctionVersion": "2", "RevisionId": "theirs"}
+    ours = str(recorded(EXECUTOR, release="2.2", previous="1.1"))
+    switched = {"FunctionVersion": "2", "RevisionId": "theirs", "Description": ours}
     script.expect("get_alias", switched, FunctionName=EXECUTOR, Name="live")
     script.switch(INVOKER, "2")
     assert script.perform(deploying()).status is Status.CODE_CHANGED
@@ -318,6 +322,7 @@ def test_a_conflict_with_an_update_is_tried_again(script: Script) -> None:
     script.publish(EXECUTOR, "2")
     script.ping(EXECUTOR, "2")
     script.switch(EXECUTOR, "2")
+    script.switch(INVOKER, "1")
     assert script.perform(deploying()).status is Status.CONFIGURATION_CHANGED
 
 
@@ -336,6 +341,7 @@ def test_a_role_that_is_too_new_is_waited_for(script: Script) -> None:
     script.ping(EXECUTOR, "1")
     script.recursion(EXECUTOR)
     script.create_alias(EXECUTOR, "1")
+    script.switch(INVOKER, "1")
     script.retries("live")
     assert script.perform(deploying()).status is Status.CREATED
 
@@ -389,5 +395,6 @@ def test_a_function_that_never_became_active_is_made_anew(script: Script) -> Non
     script.ping(EXECUTOR, "1")
     script.recursion(EXECUTOR)
     script.create_alias(EXECUTOR, "1")
+    script.switch(INVOKER, "1")
     script.retries("live")
     assert script.perform(deploying()).status is Status.CREATED

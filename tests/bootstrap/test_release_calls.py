@@ -163,6 +163,7 @@ def test_a_layer_is_published_once_and_attached_in_its_place(script: Script) -> 
     script.publish(EXECUTOR, "2")
     script.ping(EXECUTOR, "2")
     script.switch(EXECUTOR, "2")
+    script.switch(INVOKER, "1")
     answer = script.perform(deploying(executor={"layers": [foreign, "numpy"]}))
     assert answer.status is Status.CONFIGURATION_CHANGED
 
@@ -193,6 +194,7 @@ def test_a_version_with_snapstart_is_waited_for(script: Script) -> None:
     script.publish(EXECUTOR, "2", waits=2)
     script.ping(EXECUTOR, "2")
     script.switch(EXECUTOR, "2")
+    script.switch(INVOKER, "1")
     script.perform(deploying(executor={"snap_start": "PublishedVersions"}))
     assert script.clock.now > 0
 

@@ -1,0 +1,79 @@
+"""Two events at once: at whichever call the second comes in, the account ends as it should."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.bootstrap.account import FUNCTIONS, Account, manual, notification, resource
+
+UPLOADING, CONFIGURING = range(1, 23), range(1, 17)
+
+
+@pytest.fixture
+def account() -> Account:
+    """Give an account with package 1 live."""
+    given = Account()
+    assert given.send(notification(given.upload("1")))["status"] == "CREATED"
+    return given
+
+
+def meanwhile(account: Account, call: int, second: Any) -> list[dict[str, Any]]:
+    """Handle a second event from end to end when the first one makes this call."""
+    answers: list[dict[str, Any]] = []
+
+    def interrupt(index: int, _: str) -> None:
+        if index == call:
+            account.aws.fault = None
+            answers.append(account.send(second()))
+
+    account.interrupt(interrupt)
+    return answers
+
+
+@pytest.mark.parametrize("call", UPLOADING)
+def test_two_uploads_at_once_end_with_the_newest_and_both_answers_are_true(
+    account: Account, call: int
+) -> None:
+    first = notification(account.upload("2"))
+    answers = meanwhile(account, call, lambda: notification(account.upload("3")))
+    answers.append(account.send(first))
+    assert account.markers() == ("3", "3")
+    assert len(answers) == 2
+    for told in answers:
+        assert told["status"] in {"CODE_CHANGED", "UNCHANGED", "STALE"}, told
+    account.check_switches()
+
+
+@pytest.mark.parametrize("call", UPLOADING)
+def test_asking_for_what_is_live_while_an_upload_is_deployed_leaves_no_mixed_pair(
+    account: Account, call: int
+) -> None:
+    """Nothing but the hold is written then, and the deployment notices it."""
+    live = account.send(manual("status"))["release"]["package"]
+    second = notification(account.upload("2"))
+    asked = meanwhile(account, call, lambda: manual("deploy", package_version=live))
+    answer = account.send(second)
+    assert asked[0]["release"]["package"] == live
+    markers = account.markers()
+    assert markers in {("1", "1"), ("2", "2")}
+    if markers == ("1", "1"):
+        assert answer["status"] in {"HELD", "CODE_CHANGED"}
+        assert account.send(second)["status"] == "HELD"
+    account.check_switches()
+
+
+@pytest.mark.parametrize("call", CONFIGURING)
+def test_a_changed_configuration_of_one_function_and_an_upload_at_once_both_come(
+    account: Account, call: int
+) -> None:
+    account.environment["WUKONG_INVOKER_MEMORY_SIZE"] = "1024"
+    stack = resource("Update", Invoker={"MemorySize": "1024"})
+    meanwhile(account, call, lambda: notification(account.upload("2")))
+    answer = account.send(stack)
+    assert account.answers[-1]["Status"] == "SUCCESS", answer
+    assert account.markers() == ("2", "2")
+    invoker = account.function(FUNCTIONS[1], account.release().rpartition(".")[2])
+    assert invoker["Configuration"]["MemorySize"] == 1024
+    account.check_switches()
