@@ -10,12 +10,13 @@ from itertools import zip_longest
 
 from aws_lambda_powertools import Logger
 
-from bootstrap import release
+from bootstrap import release, stop
 from bootstrap.answer import Answer, FunctionAnswer, Release, Status
 from bootstrap.errors import BootstrapError, ConflictError
 from bootstrap.events import Request
 from bootstrap.found import Deployed
 from bootstrap.lambda_api import LambdaApi
+from bootstrap.lambda_reader import OWNER_TAG
 from bootstrap.outlook import Outlook, look_ahead
 from bootstrap.package import Package
 from bootstrap.plan import (
@@ -94,7 +95,7 @@ def _step(function: FunctionPlan, part: Preparation | Setting) -> str:
 def _apply(request: Request, outlook: Outlook, around: Surroundings) -> tuple[Candidate, ...]:
     """Do what is planned, and give the versions that are live now."""
     plan = outlook.plan
-    settled = _prepare(plan, around)
+    settled = _prepare(request, plan, around)
     occasion = Occasion(
         by=request.by,
         at=timestamp(around.now()),
@@ -153,7 +154,7 @@ def _version(plan: FunctionPlan, published: Mapping[str, str]) -> str:
     return published.get(plan.spec.function_name, live)
 
 
-def _prepare(plan: Plan, around: Surroundings) -> Mapping[str, Deployed]:
+def _prepare(request: Request, plan: Plan, around: Surroundings) -> Mapping[str, Deployed]:
     """Write to both `$LATEST`, starting each step of both before waiting for either."""
     api = around.api
     latest = {f.spec.function_name: f.found.latest for f in plan.functions if f.found}
@@ -162,6 +163,11 @@ def _prepare(plan: Plan, around: Surroundings) -> Mapping[str, Deployed]:
         for function, step in started:
             logger.info("writing", function=function.spec.function_name, step=type(step).__name__)
             _write(api, plan, function, step, latest.get(function.spec.function_name))
+        created = [
+            f.spec.function_name for f, step in started if isinstance(step, Create | Replace)
+        ]
+        if created:
+            stop.heed(request, around, created)
         for function, step in started:
             latest[function.spec.function_name] = api.settle(function.spec.function_name)
             around.progress.tick(_step(function, step))
@@ -180,7 +186,7 @@ def _write(
             api.delete(name)
             api.create(name, wanted, package, plan.owner, tags)
         case TakeOver(), Deployed():
-            api.tag(name, current.arn, plan.owner)
+            api.tag(current.arn, {OWNER_TAG: plan.owner})
         case UpdateConfiguration(fields), Deployed():
             api.update_configuration(name, wanted, fields, current.revision_id)
         case UpdateCode(), Deployed():
@@ -208,7 +214,10 @@ def _write_setting(api: LambdaApi, function: FunctionPlan, setting: Setting) -> 
         case SetAsynchronous(wanted):
             api.set_asynchronous(name, ALIAS, wanted)
         case SetTags(added, removed) if function.found:
-            api.set_tags(name, function.found.latest.arn, added, removed)
+            if added:
+                api.tag(function.found.latest.arn, added)
+            if removed:
+                api.untag(function.found.latest.arn, removed)
 
 
 def _answer(plan: Plan, candidates: tuple[Candidate, ...]) -> Answer:

@@ -59,6 +59,12 @@ class FunctionBrokenError(BootstrapError):
     code = "FUNCTION_BROKEN"
 
 
+class DeletedMeanwhileError(BootstrapError):
+    """Somebody deleted the functions while they were being deployed."""
+
+    code = "DELETED_MEANWHILE"
+
+
 class SmokeTestError(BootstrapError):
     """A new version did not answer the ping as it should."""
 

@@ -83,7 +83,14 @@ def _answer(
             s3 = boto3.client("s3", config=CONTROL)
             api = LambdaApi(deadline)
             around = Surroundings(
-                api, s3, settings, deadline, context.aws_request_id, progress=progress
+                api,
+                s3,
+                settings,
+                deadline,
+                context.aws_request_id,
+                progress=progress,
+                # An alias or a version has no tags.
+                function_arn=":".join(context.invoked_function_arn.split(":")[:7]),
             )
             answer = perform(request, around)
     except BootstrapError as error:

@@ -6,7 +6,7 @@ Writes return before Lambda has finished them: `settle` waits for that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -14,7 +14,7 @@ from botocore.config import Config
 
 from bootstrap.configuration import Configuration
 from bootstrap.deadline import Deadline
-from bootstrap.errors import ConflictError, FunctionBrokenError
+from bootstrap.errors import DeletedMeanwhileError, FunctionBrokenError
 from bootstrap.found import Asynchronous, Deployed
 from bootstrap.lambda_reader import (
     FIRST_POLL_SECONDS,
@@ -113,10 +113,14 @@ class LambdaApi(LambdaReader):
             With Lambda's reason, if it could not finish.
         DeadlineError
             If it takes longer than there is time.
+        DeletedMeanwhileError
+            If it is gone.
         """
         answer = self._steady(name)
         if answer is None:
-            raise ConflictError(f"{name} was deleted meanwhile.", "Send the event again.")
+            raise DeletedMeanwhileError(
+                f"{name} was deleted meanwhile.", "To have it again, deploy it again."
+            )
         latest = deployed(answer["Configuration"])
         if latest.broken:
             raise FunctionBrokenError(
@@ -213,9 +217,13 @@ class LambdaApi(LambdaReader):
         """Delete a function with all its versions; one that is gone already is fine."""
         self._find(name, self._client.delete_function, FunctionName=name)
 
-    def tag(self, name: str, arn: str, owner: str) -> None:
-        """Make a function ours."""
-        self._call(name, self._client.tag_resource, Resource=arn, Tags={OWNER_TAG: owner})
+    def tag(self, arn: str, tags: Mapping[str, str]) -> None:
+        """Add or change tags of a function."""
+        self._call(arn, self._client.tag_resource, Resource=arn, Tags=dict(tags))
+
+    def untag(self, arn: str, keys: Iterable[str]) -> None:
+        """Remove tags of a function."""
+        self._call(arn, self._client.untag_resource, Resource=arn, TagKeys=list(keys))
 
     def set_recursion(self, name: str, loop: str) -> None:
         """Set Lambda's guard against recursive invocations: "Allow" or "Terminate"."""
@@ -237,15 +245,6 @@ class LambdaApi(LambdaReader):
             FunctionName=name,
             ReservedConcurrentExecutions=reserved,
         )
-
-    def set_tags(
-        self, name: str, arn: str, added: Mapping[str, str], removed: tuple[str, ...]
-    ) -> None:
-        """Add or change tags, and remove others."""
-        if added:
-            self._call(name, self._client.tag_resource, Resource=arn, Tags=dict(added))
-        if removed:
-            self._call(name, self._client.untag_resource, Resource=arn, TagKeys=list(removed))
 
     def set_asynchronous(self, name: str, qualifier: str, wanted: Asynchronous) -> None:
         """Set what happens to failed asynchronous invocations of a version or alias."""

@@ -5,7 +5,7 @@ Every call goes through `patiently`, which knows what waiting cures.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -98,6 +98,10 @@ class LambdaReader:
         """Tell whether a function exists, and its owner's tag."""
         answer = self._find(name, self._client.get_function, FunctionName=name)
         return (False, None) if answer is None else (True, _owner(name, answer))
+
+    def read_tags(self, arn: str) -> Mapping[str, str]:
+        """Read the tags of a function."""
+        return self._call(arn, self._client.list_tags, Resource=arn).get("Tags", {})
 
     def read_alias(self, name: str, component: Component) -> Alias | None:
         """Read where `live` points; None if there is no such alias."""

@@ -21,6 +21,7 @@ from bootstrap.errors import (
     BootstrapError,
     ConflictError,
     DeadlineError,
+    DeletedMeanwhileError,
     SmokeTestError,
     SwitchError,
     UnreachableError,
@@ -231,6 +232,8 @@ def switch_all(around: Surroundings, switches: Iterable[Switch]) -> None:
         If somebody else switched meanwhile, and all is as it was before.
     DeadlineError
         If time was up; both versions have passed their tests, so the next event only goes on.
+    DeletedMeanwhileError
+        If there is nothing to switch any more.
     SwitchError
         With the cause, and what could not be switched back.
     """
@@ -238,7 +241,7 @@ def switch_all(around: Surroundings, switches: Iterable[Switch]) -> None:
     for switch in switches:
         try:
             done.append((switch, _switch(around.api, switch)))
-        except DeadlineError:
+        except (DeadlineError, DeletedMeanwhileError):
             raise
         except BootstrapError as error:
             backs = [_switch_back(around.api, *before) for before in reversed(done)]

@@ -16,6 +16,7 @@ from bootstrap.deadline import Deadline
 from bootstrap.errors import (
     BootstrapError,
     ConflictError,
+    DeletedMeanwhileError,
     RefusedError,
     RoleNotReadyError,
     ThrottledError,
@@ -63,17 +64,37 @@ def _kind(error: ClientError, code: str) -> tuple[type[BootstrapError], str]:
     exists = busy and "already exist" in text.lower()
     # A version that an alias needs: waiting does not change that.
     is_needed = "aliases reference" in text
-    if exists or code in _PRECONDITIONS or (http_status == 409 and not busy):
-        return ConflictError, "Another deployment is at work; send the event again."
-    if (busy and not is_needed) or code in _NOT_READY:
-        return UpdateInProgressError, "Send the event again when the function is ready."
-    if code in _THROTTLES:
-        return ThrottledError, "Wait, or raise the account's concurrency limit."
-    if code == "InvalidParameterValueException" and _ROLE.search(text):
-        return RoleNotReadyError, "Check the role's trust policy for lambda.amazonaws.com."
-    if http_status >= 500:
-        return UnreachableError, "Send the event again."
-    return RefusedError, "Correct what AWS names, then send the event again."
+    kinds: tuple[tuple[bool, type[BootstrapError], str], ...] = (
+        (
+            exists or code in _PRECONDITIONS or (http_status == 409 and not busy),
+            ConflictError,
+            "Another deployment is at work; send the event again.",
+        ),
+        (
+            (busy and not is_needed) or code in _NOT_READY,
+            UpdateInProgressError,
+            "Send the event again when the function is ready.",
+        ),
+        (
+            code in _THROTTLES,
+            ThrottledError,
+            "Wait, or raise the account's concurrency limit.",
+        ),
+        (
+            code == "InvalidParameterValueException" and bool(_ROLE.search(text)),
+            RoleNotReadyError,
+            "Check the role's trust policy for lambda.amazonaws.com.",
+        ),
+        (
+            # Callers that can do with an absence ask for it by name before they come here.
+            code == "ResourceNotFoundException" and "Layer" not in error.operation_name,
+            DeletedMeanwhileError,
+            "To have it again, deploy it again.",
+        ),
+        (http_status >= 500, UnreachableError, "Send the event again."),
+    )
+    refused = RefusedError, "Correct what AWS names, then send the event again."
+    return next(((kind, hint) for applies, kind, hint in kinds if applies), refused)
 
 
 def _text(error: ClientError) -> str:

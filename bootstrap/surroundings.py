@@ -28,6 +28,10 @@ class Surroundings:
     ----------
     request_id
         Of the Lambda invocation, for the record.
+    function_arn
+        Of the bootstrap function itself.
+    began
+        When this event came in.
     progress
         What this event has done so far.
     """
@@ -39,3 +43,9 @@ class Surroundings:
     request_id: str = ""
     now: Callable[[], datetime] = _now
     progress: Progress = field(default_factory=Progress)
+    function_arn: str = ""
+    began: datetime = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Look at the clock, before anything is read."""
+        object.__setattr__(self, "began", self.now())

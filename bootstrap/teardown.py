@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bootstrap import stop
 from bootstrap.answer import Answer, FunctionAnswer, Status
 from bootstrap.events import Request
 from bootstrap.surroundings import Surroundings
@@ -9,6 +10,7 @@ from bootstrap.surroundings import Surroundings
 
 def delete(request: Request, around: Surroundings) -> Answer:
     """Delete both functions; what is gone already, or not ours, is left and not an error."""
+    stop.leave(request, around)
     functions = []
     for spec in reversed(request.spec.functions):
         found, owner = around.api.read_owner(spec.function_name)

@@ -21,6 +21,7 @@ from bootstrap.errors import BootstrapError
 from bootstrap.function import lambda_handler
 from tests.bootstrap.conftest import package
 from tests.bootstrap.fake_aws import FakeAws, FakeClock, Hook
+from tests.bootstrap.fake_settings import BOOTSTRAP
 
 BUCKET = "packages"
 KEY = "deployment.zip"
@@ -44,7 +45,7 @@ class Context:
 
     function_name = "WukongBootstrap"
     memory_limit_in_mb = 512
-    invoked_function_arn = "arn:aws:lambda:eu-west-1:123456789012:function:WukongBootstrap"
+    invoked_function_arn = BOOTSTRAP
 
     def __init__(self, request_id: str, seconds: float) -> None:
         self.aws_request_id = request_id

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tests.bootstrap.fake_answers import invalid, missing
-from tests.bootstrap.fake_aws import Answer, Refused, copied, operation
+from tests.bootstrap.fake_aws import Answer, FakeAws, Refused, copied, operation
 from tests.bootstrap.fake_state import LATEST, Function
 from tests.bootstrap.fake_writes import LambdaWrites
 
@@ -21,17 +21,34 @@ CONCURRENCY = 1000
 UNRESERVED = 100
 """So much of it can never be reserved."""
 
+BOOTSTRAP = "arn:aws:lambda:eu-west-1:123456789012:function:WukongBootstrap"
+"""The bootstrap function, which is there without having been created here."""
+
 
 class Settings(LambdaWrites):
     """The operations on settings."""
 
+    def __init__(self, aws: FakeAws) -> None:
+        super().__init__(aws)
+        self.bootstrap_tags: dict[str, str] = {}
+
     @operation(204)
     def tag_resource(self, *, Resource: str, Tags: Mapping[str, str]) -> Answer:
         """Add tags to a function."""
+        if Resource == BOOTSTRAP:
+            self.bootstrap_tags.update(Tags)
+            return {}
         function = self._tagged(Resource)
         function.tags.update(Tags)
         function.latest.revision_id = self.aws.new_id()
         return {}
+
+    @operation()
+    def list_tags(self, *, Resource: str) -> Answer:
+        """List the tags of a function."""
+        if Resource == BOOTSTRAP:
+            return {"Tags": dict(self.bootstrap_tags)}
+        return {"Tags": dict(self._tagged(Resource).tags)}
 
     @operation(204)
     def untag_resource(self, *, Resource: str, TagKeys: Iterable[str]) -> Answer:

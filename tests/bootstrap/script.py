@@ -26,6 +26,7 @@ from bootstrap.spec import DEFAULTS, DeploymentWishes
 from bootstrap.surroundings import Surroundings
 
 from .conftest import package
+from .fake_settings import BOOTSTRAP
 
 BODY = package()
 SHA = base64.b64encode(hashlib.sha256(BODY).digest()).decode()
@@ -116,7 +117,9 @@ class Script:
         api = LambdaApi(deadline, self._lambda, self._lambda)
         s3: Any = self.bucket
         settings = Settings("bucket", "deployment.zip", OWNER, {})
-        around = Surroundings(api, s3, settings, deadline, "request-1", progress=self.progress)
+        around = Surroundings(
+            api, s3, settings, deadline, "request-1", progress=self.progress, function_arn=BOOTSTRAP
+        )
         return perform(request, around)
 
     def verify(self) -> None:
@@ -254,6 +257,14 @@ class Script:
             Qualifier=qualifier,
             MaximumRetryAttempts=0,
         )
+
+    def no_sign(self) -> None:
+        """The sign of a deletion is looked for, in vain."""
+        self.expect("list_tags", {"Tags": {}}, Resource=BOOTSTRAP)
+
+    def sign(self) -> None:
+        """The sign of a deletion is left."""
+        self.expect("tag_resource", {}, Resource=BOOTSTRAP, Tags=ANY)
 
     def ping(self, name: str, version: str, **answer: Any) -> None:
         component = name.removeprefix("Wukong").lower()

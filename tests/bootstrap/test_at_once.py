@@ -77,3 +77,43 @@ def test_a_changed_configuration_of_one_function_and_an_upload_at_once_both_come
     invoker = account.function(FUNCTIONS[1], account.release().rpartition(".")[2])
     assert invoker["Configuration"]["MemorySize"] == 1024
     account.check_switches()
+
+
+def gone(account: Account) -> bool:
+    """Tell whether nothing is left."""
+    return [account.function(name) for name in FUNCTIONS] == [None, None]
+
+
+@pytest.mark.parametrize("call", range(1, 21))
+def test_a_deletion_while_the_creation_still_runs_leaves_nothing(call: int) -> None:
+    """Also where it finds nothing yet: CloudFormation sends no second one."""
+    account = Account()
+    account.upload("1")
+    deleted = meanwhile(account, call, lambda: resource("Delete"))
+    answer = account.send(resource("Create"))
+    assert deleted
+    assert gone(account), answer
+    assert [told["Status"] for told in account.answers] == ["SUCCESS", "FAILED"]
+    assert answer["error"]["code"] == "DELETED_MEANWHILE"
+    assert account.send(resource("Create"))["status"] == "CREATED"
+
+
+@pytest.mark.parametrize("call", range(2, 22))
+def test_a_deletion_while_an_update_still_runs_leaves_nothing(account: Account, call: int) -> None:
+    account.upload("2")
+    deleted = meanwhile(account, call, lambda: resource("Delete"))
+    account.send(resource("Update"))
+    assert deleted
+    assert gone(account)
+
+
+@pytest.mark.parametrize("call", range(2, 22))
+def test_a_deletion_by_hand_while_an_upload_is_deployed_leaves_nothing(
+    account: Account, call: int
+) -> None:
+    """Also when Lambda sends the upload's event again, as it does after a failure."""
+    event = notification(account.upload("2"))
+    deleted = meanwhile(account, call, lambda: manual("delete", confirm=FUNCTIONS[0]))
+    answer = account.send(event)
+    assert deleted
+    assert gone(account), answer

@@ -38,6 +38,7 @@ def created(script: Script) -> None:
     script.absent(INVOKER)
     script.create(EXECUTOR)
     script.create(INVOKER)
+    script.no_sign()
     script.settle(EXECUTOR)
     script.settle(INVOKER)
     script.publish(INVOKER, "1")
@@ -193,6 +194,7 @@ def test_without_a_package_the_names_are_answered(script: Script) -> None:
 def test_deletion_reads_the_owner_and_deletes_what_is_ours(script: Script) -> None:
     theirs = {"Configuration": {}, "Tags": {"wukong:owner": "somebody"}}
     ours = {"Configuration": {}, "Tags": {"wukong:owner": OWNER}}
+    script.sign()
     script.expect("get_function", theirs, FunctionName=INVOKER)
     script.expect("get_function", ours, FunctionName=EXECUTOR)
     script.expect("delete_function", {}, FunctionName=EXECUTOR)
@@ -202,6 +204,7 @@ def test_deletion_reads_the_owner_and_deletes_what_is_ours(script: Script) -> No
 
 
 def test_deletion_of_what_is_gone_is_fine(script: Script) -> None:
+    script.sign()
     script.absent(INVOKER)
     script.absent(EXECUTOR)
     answer = script.perform(asking(Action.DELETE))
@@ -220,6 +223,7 @@ def test_tags_that_may_not_be_read_are_not_taken_for_no_owner(script: Script) ->
         "Configuration": {},
         "TagsError": {"ErrorCode": "AccessDeniedException", "Message": f"{'no right ':.<90}"},
     }
+    script.sign()
     script.expect("get_function", withheld, FunctionName=INVOKER)
     with pytest.raises(RefusedError, match="tags cannot be read: no right"):
         script.perform(asking(Action.DELETE))
@@ -336,6 +340,7 @@ def test_a_role_that_is_too_new_is_waited_for(script: Script) -> None:
     for _ in range(3):
         script.fail("create_function", "InvalidParameterValueException", NO_ROLE)
     script.create(EXECUTOR)
+    script.no_sign()
     script.settle(EXECUTOR)
     script.publish(EXECUTOR, "1")
     script.ping(EXECUTOR, "1")
@@ -390,6 +395,7 @@ def test_a_function_that_never_became_active_is_made_anew(script: Script) -> Non
     script.read(INVOKER, live={})
     script.expect("delete_function", {}, FunctionName=EXECUTOR)
     script.create(EXECUTOR)
+    script.no_sign()
     script.settle(EXECUTOR)
     script.publish(EXECUTOR, "1")
     script.ping(EXECUTOR, "1")
