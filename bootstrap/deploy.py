@@ -6,14 +6,21 @@ look ahead ─> write both `$LATEST`, each write settled ─> publish ─> smoke
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import zip_longest
 
 from aws_lambda_powertools import Logger
 
 from bootstrap import release, stop
 from bootstrap.answer import Answer, FunctionAnswer, Release, Status
-from bootstrap.errors import BootstrapError, ConflictError
-from bootstrap.events import Request
+from bootstrap.errors import (
+    BootstrapError,
+    ConflictError,
+    FunctionBrokenError,
+    PackageError,
+    SmokeTestError,
+)
+from bootstrap.events import Request, Trigger
 from bootstrap.found import Deployed
 from bootstrap.lambda_api import LambdaApi
 from bootstrap.lambda_reader import OWNER_TAG
@@ -51,7 +58,35 @@ logger = Logger(service="bootstrap", child=True)
 
 
 def deploy(request: Request, around: Surroundings) -> Answer:
-    """Make the package, with the wanted configuration, the live release."""
+    """Make the package, with the wanted configuration, the live release.
+
+    A stack also configures the package that is live if the newest is a bad one: what somebody
+    uploaded is no reason for an update, or for the one that takes it back, to fail.
+    """
+    try:
+        return _until_undisturbed(request, around)
+    except (PackageError, SmokeTestError, FunctionBrokenError) as error:
+        if request.trigger is not Trigger.CLOUDFORMATION or request.package_version:
+            raise
+        logger.warning("the newest package is refused", problem=error.message)
+        answer = _with_the_live_package(request, around)
+        if answer is None:
+            raise
+        told = f"{answer.message} The newest package is not: {error.message}"
+        return replace(answer, message=told)
+
+
+def _with_the_live_package(request: Request, around: Surroundings) -> Answer | None:
+    """Deploy as `_until_undisturbed`; None if no other package is live, or it fails as well."""
+    try:
+        answer = _until_undisturbed(replace(request, keeps_live=True), around)
+    except (PackageError, SmokeTestError, FunctionBrokenError) as error:
+        logger.warning("nor is the live package deployed", problem=error.message)
+        return None
+    return None if answer.status is Status.AWAITING_PACKAGE else answer
+
+
+def _until_undisturbed(request: Request, around: Surroundings) -> Answer:
     for attempt in range(1, PLANS):
         try:
             return _deploy_once(request, around)

@@ -89,6 +89,10 @@ class Request:
         Who asked, for the record: the trigger, and a name if there is one.
     uploads
         What an S3 event told of; empty if no upload triggered this.
+    force
+        Whether to deploy what is held, or to roll back to what does not answer a ping.
+    keeps_live
+        Whether the package that is live stays, whatever the newest is.
     to, count
         The release to roll back to, and how many releases to list.
     """
@@ -102,6 +106,8 @@ class Request:
     uploads: tuple[Upload, ...] = ()
     to: str = ""
     count: int = 10
+    force: bool = False
+    keeps_live: bool = False
 
     @property
     def spec(self) -> DeploymentSpec:
@@ -336,6 +342,7 @@ def _manual(event: object, settings: Settings) -> Request:
         by=f"{Trigger.MANUAL}:{asked.by}" if asked.by else Trigger.MANUAL.value,
         to=asked.to if isinstance(asked, ManualRollback) else "",
         count=asked.count if isinstance(asked, ManualHistory) else 10,
+        force=getattr(asked, "force", False),
     )
     if isinstance(asked, ManualDelete) and asked.confirm != request.spec.executor.function_name:
         raise EventError(

@@ -30,16 +30,23 @@ class _Asked(Wishes):
     by: Annotated[str, Field(max_length=24, description="Who asks, for the record.")] = ""
 
 
+Force = Annotated[
+    bool, Field(description="Whether to deploy the newest package even if it was rolled back.")
+]
+
+
 class ManualDeploy(_Asked, DeploymentWishes):
     """Make the newest package, configured as said, the live release."""
 
     action: Literal["deploy"] = Field(alias="action")
+    force: Force = False
 
 
 class ManualPlan(_Asked, DeploymentWishes):
     """Say what a deployment with the same fields would do, and change nothing."""
 
     action: Literal["plan"] = Field(alias="action")
+    force: Force = False
 
 
 class ManualRollback(_Asked):
@@ -47,6 +54,7 @@ class ManualRollback(_Asked):
 
     action: Literal["rollback"] = Field(alias="action")
     to: Annotated[str, Field(pattern=r"^(\d+\.\d+)?$", description="A release, `8.7`.")] = ""
+    force: Annotated[bool, Field(description="Whether to switch though a ping fails.")] = False
 
 
 class ManualStatus(_Asked):

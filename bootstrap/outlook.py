@@ -68,22 +68,24 @@ def look_ahead(
     zips = layers.find_uploads(around, sorted(uploaded))
     if request.uploads and not _is_fresh(request, newest, zips):
         return Answer(Status.STALE, "A later upload replaced this one; its own event deploys it.")
-    if newest is None and not request.package_version:
-        return _awaiting(request, f"s3://{bucket}/{key}")
     pair = pair or read_pair(request, around)
     check_owners(request.spec, pair)
     record = later(*(found.record if found else None for found in pair))
     held_back = _held_back(request, newest, uploaded, record)
     if held_back:
         return held_back
-    holding = None if request.asked.force else record
-    package = _chosen(request, around, newest, holding)
+    holding = None if request.force else record
+    package = _chosen(request, around, newest, record)
+    if package is None:
+        return _awaiting(request, f"s3://{bucket}/{key}")
     contents = read_contents(around.s3, package)
     spec = request.wanted(_manifest(package, contents))
     package = packages.hashed(around.s3, package)
     names = {name for function in spec.functions for name in function.layer_names}
     zips |= layers.find_uploads(around, sorted(names - zips.keys()))
-    absent = [name for name in sorted(names) if zips[name] is None]
+    prefix = around.settings.layer_prefix
+    attached = {name: layers.attached(_live_layers(pair), prefix, name) for name in names}
+    absent = [name for name in sorted(names) if zips[name] is None and attached[name] is None]
     if absent:
         return _awaiting(request, ", ".join(f"s3://{bucket}/layers/{name}.zip" for name in absent))
     provided = {
@@ -91,7 +93,11 @@ def look_ahead(
         for name, found in zips.items()
         if found is not None
     }
-    arns = {name: _unless_held(around, layer, pair, holding) for name, layer in provided.items()}
+    # A zip that is gone from the bucket, or was rolled back, leaves the layer that is live.
+    arns = {name: arn for name, arn in attached.items() if arn}
+    for name, layer in provided.items():
+        if not (holding and holding.holds(layer.arn) and name in arns):
+            arns[name] = layer.arn
     plan = plan_deployment(spec, package, pair, arns)
     _check(around, plan, contents, provided)
     held = _still_held(request, holding, package, newest, provided)
@@ -138,17 +144,25 @@ def _held_back(
 
 def _chosen(
     request: Request, around: Surroundings, newest: Package | None, record: Record | None
-) -> Package:
-    """Give the package that is to be live: a certain one, or the newest, or the one that is."""
+) -> Package | None:
+    """Give the package that is to be live: a certain one, or the newest, or the one that is.
+
+    None if there is none, or if another than the newest was to stay and there is no other.
+    """
     bucket, key = around.settings.bucket, around.settings.key
     if request.package_version:
         if newest is not None and newest.version_id == request.package_version:
             return newest
         return _version(around, request.package_version, "was asked for")
-    assert newest is not None  # noqa: S101 -- without one there was nothing to plan
-    if record is None or not record.holds(newest.id) or record.package == newest.id:
+    live = record.package if record else ""
+    if newest is None:
+        return packages.resolve(around.s3, bucket, key, live) if live else None
+    if request.keeps_live:
+        known = live and live != newest.id
+        return packages.resolve(around.s3, bucket, key, live) if known else None
+    if record is None or request.force or not record.holds(newest.id) or live == newest.id:
         return newest
-    return _version(around, record.package, f"is live since s3://{bucket}/{key} was rolled back")
+    return _version(around, live, f"is live since s3://{bucket}/{key} was rolled back")
 
 
 def _version(around: Surroundings, version_id: str, why: str) -> Package:
@@ -186,17 +200,9 @@ def _awaiting(request: Request, what: str) -> Answer:
     return Answer(Status.AWAITING_PACKAGE, message, functions=functions)
 
 
-def _unless_held(around: Surroundings, layer: Layer, pair: Pair, record: Record | None) -> str:
-    """Give the layer version to use: not one that was rolled back, if another is live."""
-    if record is None or not record.holds(layer.arn):
-        return layer.arn
-    prefix = around.settings.layer_prefix
-    live = (
-        layers.attached(found.live.configuration.layers, prefix, layer.name)
-        for found in pair
-        if found is not None and found.live is not None
-    )
-    return next((arn for arn in live if arn is not None), layer.arn)
+def _live_layers(pair: Pair) -> list[str]:
+    lives = [found.live for found in pair if found is not None and found.live is not None]
+    return [arn for live in lives for arn in live.configuration.layers]
 
 
 def _still_held(

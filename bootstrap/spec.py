@@ -248,8 +248,6 @@ class DeploymentWishes(Wishes):
         The S3 version that is to be live, instead of the newest.
     adopt
         Whether to take over functions that belong to somebody else.
-    force
-        Whether to deploy the newest package even if it was rolled back.
     """
 
     executor: FunctionWishes = FunctionWishes()
@@ -257,7 +255,6 @@ class DeploymentWishes(Wishes):
     store_url: str = ""
     package_version: Annotated[str, Field(max_length=1024)] = ""
     adopt: bool = False
-    force: bool = False
 
     def said(self) -> dict[str, Any]:
         """Give only the fields that were given, so that the others stay UNSET."""

@@ -183,6 +183,8 @@ def test_an_upload_that_is_gone_is_stale(script: Script) -> None:
 
 def test_without_a_package_the_names_are_answered(script: Script) -> None:
     script.missing()
+    script.absent(EXECUTOR)
+    script.absent(INVOKER)
     answer = script.perform(deploying())
     assert answer.status is Status.AWAITING_PACKAGE
     assert [function.invoke for function in answer.functions] == [

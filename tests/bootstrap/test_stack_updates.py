@@ -1,0 +1,88 @@
+"""A stack update configures what is live, whatever has become of the uploads since."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.bootstrap.account import BUCKET, FUNCTIONS, KEY, Account, manual, notification, resource
+from tests.bootstrap.conftest import package, zipped
+
+BAD = {
+    "no zip": b"nothing like a zip",
+    "no invoker": package("bad", invoker=None),
+    "raises": package("bad", executor="def lambda_handler(e, c):\n    raise ValueError('no')\n"),
+}
+UPDATE = resource("Update", Executor={"MemorySize": "1024"})
+
+
+@pytest.fixture
+def account() -> Account:
+    """Give an account with package 1 live."""
+    given = Account()
+    assert given.send(notification(given.upload("1")))["status"] == "CREATED"
+    return given
+
+
+def memory(account: Account) -> int:
+    """Look up how much memory the live Executor has."""
+    found = account.function(FUNCTIONS[0], "live")
+    assert found is not None
+    return int(found["Configuration"]["MemorySize"])
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_while_the_newest_package_is_bad_the_live_one_is_configured(
+    account: Account, kind: str
+) -> None:
+    bad = account.upload("", body=BAD[kind])
+    answer = account.send(UPDATE)
+    assert account.answers[-1]["Status"] == "SUCCESS"
+    assert (account.markers(), memory(account)) == (("1", "1"), 1024)
+    assert "The newest package is not" in answer["message"]
+    told = account.send(notification(bad))
+    assert told["status"] == "FAILED", "a bad package is not held, it is bad"
+
+
+def test_what_fails_with_the_live_package_too_fails(account: Account) -> None:
+    account.upload("", body=BAD["raises"])
+    nowhere = resource("Update", Executor={"Handler": "executor.other.lambda_handler"})
+    answer = account.send(nowhere)
+    assert account.answers[-1]["Status"] == "FAILED"
+    assert answer["error"]["code"] in {"SMOKE_TEST_FAILED", "INVALID_PACKAGE"}
+    assert account.markers() == ("1", "1")
+
+
+def test_without_a_live_package_a_bad_one_fails() -> None:
+    account = Account()
+    account.upload("", body=BAD["no invoker"])
+    account.send(resource("Create"))
+    assert account.answers[-1]["Status"] == "FAILED"
+
+
+def test_a_package_that_was_deleted_from_the_bucket_is_configured_while_it_is_live(
+    account: Account,
+) -> None:
+    account.aws.s3.delete(BUCKET, KEY)
+    assert account.send(UPDATE)["status"] == "CONFIGURATION_CHANGED"
+    assert (account.markers(), memory(account)) == (("1", "1"), 1024)
+
+
+def test_a_layer_whose_zip_was_deleted_stays_attached(account: Account) -> None:
+    account.environment["WUKONG_EXECUTOR_LAYERS"] = "numpy"
+    version = account.upload("", "layers/numpy.zip", body=zipped({"python/numpy.py": "1"}))
+    account.send(notification(version, "layers/numpy.zip"))
+    account.aws.s3.delete(BUCKET, "layers/numpy.zip")
+    update = resource("Update", Executor={"MemorySize": "1024", "Layers": "numpy"})
+    assert account.send(update)["status"] == "CONFIGURATION_CHANGED"
+    found = account.function(FUNCTIONS[0], "live")
+    assert found is not None
+    assert [layer["Arn"].split(":")[6] for layer in found["Configuration"]["Layers"]] == [
+        "Wukong-numpy"
+    ]
+
+
+def test_only_who_sends_an_event_by_hand_can_force(account: Account) -> None:
+    account.send(resource("Update", Force="true"))
+    assert account.answers[-1]["Status"] == "FAILED"
+    assert "Force" in account.answers[-1]["Reason"] or "force" in account.answers[-1]["Reason"]
+    assert account.send(manual("deploy", force=True))["status"] == "UNCHANGED"
