@@ -41,6 +41,7 @@ class CustomResource(BaseModel):
     request_type: Literal["Create", "Update", "Delete"]
     stack_id: str
     resource_properties: dict[str, Any]
+    logical_resource_id: str = ""
     physical_resource_id: str = ""
 
     @property

@@ -11,7 +11,7 @@ from itertools import zip_longest
 
 from aws_lambda_powertools import Logger
 
-from bootstrap import release, stop
+from bootstrap import claim, release, stop
 from bootstrap.answer import Answer, FunctionAnswer, Release, Status
 from bootstrap.errors import (
     BootstrapError,
@@ -23,10 +23,10 @@ from bootstrap.errors import (
 from bootstrap.events import Request, Trigger
 from bootstrap.found import Deployed
 from bootstrap.lambda_api import LambdaApi
-from bootstrap.lambda_reader import OWNER_TAG
 from bootstrap.outlook import Outlook, look_ahead
 from bootstrap.package import Package
 from bootstrap.plan import (
+    Claim,
     Create,
     FunctionPlan,
     Plan,
@@ -37,7 +37,6 @@ from bootstrap.plan import (
     SetRecursion,
     SetTags,
     Setting,
-    TakeOver,
     UpdateCode,
     UpdateConfiguration,
 )
@@ -213,15 +212,14 @@ def _write(
     api: LambdaApi, plan: Plan, function: FunctionPlan, step: Preparation, current: Deployed | None
 ) -> None:
     name, wanted, package = function.spec.function_name, function.wanted, plan.package
-    tags = {} if isinstance(function.spec.tags, Unset) else function.spec.tags
+    tags = {} if isinstance(function.spec.tags, Unset) else dict(function.spec.tags)
+    tags |= claim.ours(plan.owner, plan.resource)
     match step, current:
         case Create(), _:
-            api.create(name, wanted, package, plan.owner, tags)
+            api.create(name, wanted, package, tags)
         case Replace(), _:
             api.delete(name)
-            api.create(name, wanted, package, plan.owner, tags)
-        case TakeOver(), Deployed():
-            api.tag(current.arn, {OWNER_TAG: plan.owner})
+            api.create(name, wanted, package, tags)
         case UpdateConfiguration(fields), Deployed():
             api.update_configuration(name, wanted, fields, current.revision_id)
         case UpdateCode(), Deployed():
@@ -242,6 +240,8 @@ def _set(plan: Plan, around: Surroundings, *, before_switch: bool) -> None:
 def _write_setting(api: LambdaApi, function: FunctionPlan, setting: Setting) -> None:
     name = function.spec.function_name
     match setting:
+        case Claim(tags) if function.found:
+            api.tag(function.found.latest.arn, tags)
         case SetRecursion(loop):
             api.set_recursion(name, loop)
         case SetConcurrency(reserved):

@@ -85,6 +85,8 @@ class Request:
         What the stack wants: CloudFormation's properties, then the bootstrap's environment.
     owner
         In whose name functions are created and changed.
+    resource
+        Which of the stack's resources, by its logical id; empty if no stack asks.
     by
         Who asked, for the record: the trigger, and a name if there is one.
     uploads
@@ -106,18 +108,21 @@ class Request:
     uploads: tuple[Upload, ...] = ()
     to: str = ""
     count: int = 10
+    resource: str = ""
     force: bool = False
     keeps_live: bool = False
 
     @property
     def spec(self) -> DeploymentSpec:
         """What is wanted of both functions, apart from what a package's manifest wants."""
-        return merge((self.asked, *self.configured), self.owner, adopt=self._adopts)
+        return merge(
+            (self.asked, *self.configured), self.owner, adopt=self._adopts, resource=self.resource
+        )
 
     def wanted(self, manifest: Manifest) -> DeploymentSpec:
         """Give what is wanted of both functions, with the package's manifest."""
         layers: tuple[DeploymentWishes | Manifest, ...] = (self.asked, manifest, *self.configured)
-        return merge(layers, self.owner, adopt=self._adopts)
+        return merge(layers, self.owner, adopt=self._adopts, resource=self.resource)
 
     @property
     def _adopts(self) -> bool:
@@ -230,10 +235,12 @@ def read_event(event: object, settings: Settings) -> Request | Ignored:
 def _cloudformation(event: object, settings: Settings) -> Request | Ignored:
     resource = _read(CustomResource, event)
     by = f"{Trigger.CLOUDFORMATION}:{resource.stack_name}"
-    owner = resource.stack_id
+    owner, logical = resource.stack_id, resource.logical_resource_id
     if resource.request_type == "Delete":
         names = _names(resource.resource_properties, settings)
-        request = Request(Action.DELETE, Trigger.CLOUDFORMATION, owner, (names,), by=by)
+        request = Request(
+            Action.DELETE, Trigger.CLOUDFORMATION, owner, (names,), by=by, resource=logical
+        )
         told = resource.physical_resource_id
         # An id that CloudFormation made up itself is of a creation that was never answered.
         if told.startswith(PHYSICAL_ID) and told != physical_id(request.spec):
@@ -243,7 +250,9 @@ def _cloudformation(event: object, settings: Settings) -> Request | Ignored:
         _CustomResourceProperties, resource.resource_properties, "ResourceProperties"
     )
     configured = (properties, settings.wishes())
-    request = Request(Action.DEPLOY, Trigger.CLOUDFORMATION, owner, configured, by=by)
+    request = Request(
+        Action.DEPLOY, Trigger.CLOUDFORMATION, owner, configured, by=by, resource=logical
+    )
     resource.refuse_half_a_rename(request.spec)
     return request
 

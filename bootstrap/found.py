@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bootstrap import claim
 from bootstrap.configuration import Configuration
 from bootstrap.record import Record
 
@@ -76,24 +77,29 @@ class Found:
 
     Attributes
     ----------
-    owner
-        The tag `wukong:owner`; None without one.
+    marks
+        Its tags that say whose it is.
     live
         The version that the alias points at; None without an alias.
     asynchronous
         Of `live`.
     tags
-        All but the owner's.
+        All others, but those of AWS.
     """
 
     latest: Deployed
-    owner: str | None
+    marks: Mapping[str, str]
     reserved_concurrency: int | None
     recursive_loop: str
     alias: Alias | None = None
     live: Deployed | None = None
     asynchronous: Asynchronous = Asynchronous()
     tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def owner(self) -> str | None:
+        """Who manages it; None if no tag says so."""
+        return self.marks.get(claim.OWNER)
 
     @property
     def record(self) -> Record | None:

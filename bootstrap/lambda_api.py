@@ -19,7 +19,6 @@ from bootstrap.found import Asynchronous, Deployed
 from bootstrap.lambda_reader import (
     FIRST_POLL_SECONDS,
     LONGEST_POLL_SECONDS,
-    OWNER_TAG,
     LambdaReader,
     deployed,
 )
@@ -62,10 +61,9 @@ class LambdaApi(LambdaReader):
         name: str,
         wanted: Configuration,
         package: Package,
-        owner: str,
         tags: Mapping[str, str],
     ) -> None:
-        """Create a function, as ours."""
+        """Create a function."""
         self._call(
             name,
             self._client.create_function,
@@ -73,7 +71,7 @@ class LambdaApi(LambdaReader):
             Code=_location(package),
             Architectures=[wanted.architecture],
             PackageType="Zip",
-            Tags={**tags, OWNER_TAG: owner},
+            Tags=dict(tags),
             **wanted.to_lambda(),
         )
 

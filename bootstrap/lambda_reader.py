@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-OWNER_TAG = "wukong:owner"
+MARKS = "wukong:"
+"""What the tags begin with that say whose a function is."""
+
 FIRST_POLL_SECONDS = 0.25
 LONGEST_POLL_SECONDS = 3.0
 
@@ -74,7 +76,7 @@ class LambdaReader:
         latest = deployed(answer["Configuration"])
         return Found(
             latest=latest,
-            owner=_owner(name, answer),
+            marks=_marks(name, answer),
             reserved_concurrency=answer.get("Concurrency", {}).get("ReservedConcurrentExecutions"),
             recursive_loop=recursion["RecursiveLoop"],
             alias=alias,
@@ -94,10 +96,12 @@ class LambdaReader:
             return replace(latest, version=alias.version)
         return self.read_version(name, alias.version)
 
-    def read_owner(self, name: str) -> tuple[bool, str | None]:
-        """Tell whether a function exists, and its owner's tag."""
+    def read_marks(self, name: str) -> tuple[str, Mapping[str, str]] | None:
+        """Read a function's ARN and the tags that say whose it is; None without such a function."""
         answer = self._find(name, self._client.get_function, FunctionName=name)
-        return (False, None) if answer is None else (True, _owner(name, answer))
+        if answer is None:
+            return None
+        return answer["Configuration"].get("FunctionArn", ""), _marks(name, answer)
 
     def read_tags(self, arn: str) -> Mapping[str, str]:
         """Read the tags of a function."""
@@ -205,8 +209,8 @@ class LambdaReader:
         return patiently(find, subject, self._deadline)
 
 
-def _owner(name: str, answer: GetFunctionResponseTypeDef) -> str | None:
-    """Give the owner's tag; tags that could not be read are not taken for none.
+def _marks(name: str, answer: GetFunctionResponseTypeDef) -> dict[str, str]:
+    """Give the tags that say whose it is; those that could not be read are not taken for none.
 
     https://docs.aws.amazon.com/lambda/latest/api/API_GetFunction.html
     """
@@ -215,13 +219,12 @@ def _owner(name: str, answer: GetFunctionResponseTypeDef) -> str | None:
             f"{name}: its tags cannot be read: {problem.get('Message', problem)}",
             "The bootstrap's role needs lambda:ListTags on the function.",
         )
-    return answer.get("Tags", {}).get(OWNER_TAG)
+    return {key: tag for key, tag in answer.get("Tags", {}).items() if key.startswith(MARKS)}
 
 
 def _tags(answer: GetFunctionResponseTypeDef) -> dict[str, str]:
-    kept = {OWNER_TAG.partition(":")[0], "aws"}
     tags = answer.get("Tags", {})
-    return {key: value for key, value in tags.items() if key.partition(":")[0] not in kept}
+    return {key: tag for key, tag in tags.items() if not key.startswith((MARKS, "aws:"))}
 
 
 def _is_busy(answer: Description) -> bool:

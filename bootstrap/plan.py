@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from bootstrap import claim
 from bootstrap.answer import Status
 from bootstrap.configuration import Change, Configuration
 from bootstrap.errors import EventError, NotOursError
@@ -21,8 +22,10 @@ from bootstrap.spec import DeploymentSpec, FunctionSpec, Unset
 
 
 @dataclass(frozen=True, slots=True)
-class TakeOver:
-    """Tag the function as ours; first, so that a crash leaves it ours."""
+class Claim:
+    """Tag the function as ours: last before the switch, so that a failure leaves it theirs."""
+
+    tags: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +79,8 @@ class SetTags:
     removed: tuple[str, ...]
 
 
-Preparation = TakeOver | Create | Replace | UpdateConfiguration | UpdateCode
-Setting = SetRecursion | SetConcurrency | SetAsynchronous | SetTags
+Preparation = Create | Replace | UpdateConfiguration | UpdateCode
+Setting = Claim | SetRecursion | SetConcurrency | SetAsynchronous | SetTags
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,7 @@ class Plan:
     functions: tuple[FunctionPlan, FunctionPlan]
     package: Package
     owner: str
+    resource: str = ""
 
     @property
     def status(self) -> Status:
@@ -160,7 +164,7 @@ def plan_deployment(
         _plan_function(spec, function, package, exists, layer_arns or {})
         for function, exists in zip(spec.functions, found, strict=True)
     )
-    return Plan((executor, invoker), package, spec.owner)
+    return Plan((executor, invoker), package, spec.owner, spec.resource)
 
 
 def check_owners(spec: DeploymentSpec, found: tuple[Found | None, Found | None]) -> None:
@@ -169,13 +173,8 @@ def check_owners(spec: DeploymentSpec, found: tuple[Found | None, Found | None])
         _check_owner(spec, function, exists)
 
 
-def is_ours(found: Found, owner: str) -> bool:
-    """Tell whether a function may be changed and deleted in this owner's name."""
-    return found.owner == owner
-
-
 def _check_owner(spec: DeploymentSpec, function: FunctionSpec, found: Found | None) -> None:
-    if found is None or spec.adopt or is_ours(found, spec.owner):
+    if found is None or spec.adopt or found.owner == spec.owner:
         return
     belongs = f"belongs to {found.owner}" if found.owner else "exists and has no owner's tag"
     raise NotOursError(
@@ -202,11 +201,11 @@ def _plan_function(
         changes += (Change("routing", "two versions", "one version"),)
     release = found.live is None or bool(changes)
     preparations = _updates(found.latest, wanted, package) if release else ()
-    if not is_ours(found, deployment.owner):
+    tags = claim.missing(found.marks, deployment.owner, deployment.resource)
+    if claim.OWNER in tags:
         changes += (Change("owner", found.owner or "none", deployment.owner),)
-        preparations = (TakeOver(), *preparations)
     asynchronous = _asynchronous(spec, found)
-    settings = _settings(spec, found, asynchronous)
+    settings = ((Claim(tags),) if tags else ()) + _settings(spec, found, asynchronous)
     return FunctionPlan(
         spec=spec,
         found=found,

@@ -357,6 +357,7 @@ class DeploymentSpec:
     invoker: FunctionSpec
     owner: str
     adopt: bool = False
+    resource: str = ""
 
     @property
     def functions(self) -> tuple[FunctionSpec, FunctionSpec]:
@@ -365,7 +366,11 @@ class DeploymentSpec:
 
 
 def merge(
-    layers: Sequence[DeploymentWishes | Manifest], owner: str, *, adopt: bool = False
+    layers: Sequence[DeploymentWishes | Manifest],
+    owner: str,
+    *,
+    adopt: bool = False,
+    resource: str = "",
 ) -> DeploymentSpec:
     """Fill in a deployment from what everybody says, the one who decides first."""
     said = [layer.said() for layer in reversed(layers)]
@@ -378,7 +383,7 @@ def merge(
             own |= {"store_url": layer["store_url"]} if "store_url" in layer else {}
         cleared = {name: _cleared(component, name) for name, value in own.items() if value is None}
         specs[component] = FunctionSpec(component, **{**own, **cleared})
-    return DeploymentSpec(specs["executor"], specs["invoker"], owner, adopt)
+    return DeploymentSpec(specs["executor"], specs["invoker"], owner, adopt, resource)
 
 
 def _cleared(component: Component, name: str) -> object:

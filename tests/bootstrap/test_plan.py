@@ -13,13 +13,13 @@ from bootstrap.errors import EventError, NotOursError
 from bootstrap.found import Alias, Asynchronous, Deployed, Found
 from bootstrap.package import Package
 from bootstrap.plan import (
+    Claim,
     Create,
     FunctionPlan,
     SetAsynchronous,
     SetConcurrency,
     SetRecursion,
     SetTags,
-    TakeOver,
     UpdateCode,
     UpdateConfiguration,
     plan_deployment,
@@ -56,11 +56,11 @@ def deployed(configuration: Configuration = WANTED, code: str = "new code") -> D
     return Deployed("1", "arn", configuration, code, "revision")
 
 
-def found(**changes: Any) -> Found:
+def found(owner: str | None = "owner", **changes: Any) -> Found:
     return Found(
         **{
             "latest": deployed(),
-            "owner": "owner",
+            "marks": {"wukong:owner": owner} if owner else {},
             "reserved_concurrency": None,
             "recursive_loop": "Allow",
             "alias": Alias("1", "revision"),
@@ -186,9 +186,10 @@ def test_what_is_not_ours_is_refused_before_anything_else(owner: str | None) -> 
 
 
 @pytest.mark.parametrize("owner", [None, "somebody"])
-def test_adopting_tags_first(owner: str | None) -> None:
+def test_adopting_tags_last_before_the_switch(owner: str | None) -> None:
     made = plan(spec(adopt=True), found(owner=owner, live=deployed(code="old")))
-    assert made.preparations[0] == TakeOver()
+    tags = {"wukong:owner": "owner", "wukong:adopted-from": owner or "none"}
+    assert made.settings[0] == Claim(tags)
     assert f"owner: {owner or 'none'} -> owner" in [str(change) for change in made.changes]
 
 

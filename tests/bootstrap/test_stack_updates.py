@@ -86,3 +86,73 @@ def test_only_who_sends_an_event_by_hand_can_force(account: Account) -> None:
     assert account.answers[-1]["Status"] == "FAILED"
     assert "Force" in account.answers[-1]["Reason"] or "force" in account.answers[-1]["Reason"]
     assert account.send(manual("deploy", force=True))["status"] == "UNCHANGED"
+
+
+def stranger(account: Account) -> None:
+    """Let both names be taken by functions of another stack, with a package of its own."""
+    account.send(resource("Delete"))
+    other = {**resource("Create"), "StackId": OTHER}
+    assert account.send(other)["status"] == "CREATED"
+
+
+OTHER = "arn:aws:cloudformation:eu-west-1:123456789012:stack/other/2"
+
+
+def owners(account: Account) -> list[str | None]:
+    """Name the owner of each function; None of one without an owner."""
+    found = [account.function(name) for name in FUNCTIONS]
+    return [
+        function.get("Tags", {}).get("wukong:owner") if function else "gone" for function in found
+    ]
+
+
+def test_a_function_is_adopted_only_once_its_new_version_has_answered(account: Account) -> None:
+    stranger(account)
+    bad = account.upload("", body=BAD["raises"])
+    assert account.send(manual("deploy", adopt=True, package_version=bad))["status"] == "FAILED"
+    assert owners(account) == [OTHER, OTHER]
+    assert account.markers() == ("1", "1")
+
+
+def test_a_stack_hands_back_what_it_had_adopted_when_it_is_deleted(account: Account) -> None:
+    stranger(account)
+    account.send(resource("Create", Adopt="true"))
+    assert account.answers[-1]["Status"] == "SUCCESS"
+    adopted = owners(account)
+    assert OTHER not in adopted
+    account.send(resource("Delete"))
+    assert account.answers[-1]["Status"] == "SUCCESS"
+    assert owners(account) == [OTHER, OTHER]
+    assert account.markers() == ("1", "1")
+    account.send({**resource("Delete"), "StackId": OTHER})
+    assert owners(account) == ["gone", "gone"]
+
+
+def test_what_nobody_owned_is_left_to_nobody(account: Account) -> None:
+    for name in FUNCTIONS:
+        found = account.function(name)
+        assert found is not None
+        arn = found["Configuration"]["FunctionArn"]
+        account.aws.lambda_.untag_resource(Resource=arn, TagKeys=["wukong:owner"])
+    account.send(resource("Update", Adopt="true"))
+    account.send(resource("Delete"))
+    assert owners(account) == [None, None]
+
+
+def test_what_was_adopted_by_hand_can_be_deleted_by_hand(account: Account) -> None:
+    stranger(account)
+    assert account.send(manual("deploy", adopt=True))["status"] == "CONFIGURATION_CHANGED"
+    account.send(manual("delete", confirm=FUNCTIONS[0]))
+    assert owners(account) == ["gone", "gone"]
+
+
+def test_another_logical_id_in_the_template_keeps_the_pair(account: Account) -> None:
+    """CloudFormation creates the resource under its new id, then deletes it under the old one."""
+    account.send(resource("Update"))
+    renamed = {**resource("Create"), "LogicalResourceId": "Renamed"}
+    account.send(renamed)
+    account.send(resource("Delete"))
+    assert account.answers[-1]["Status"] == "SUCCESS"
+    assert account.markers() == ("1", "1")
+    account.send({**resource("Delete"), "LogicalResourceId": "Renamed"})
+    assert account.markers() == (None, None)
