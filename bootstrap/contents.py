@@ -36,6 +36,7 @@ MANIFEST = "wukong.json"
 MANIFEST_BYTES = 65_536
 
 TAIL_BYTES = 262_144
+DIRECTORY_BYTES = 33_554_432
 """How much of the end is read at once: the directory of some thousand files."""
 
 SMALLEST_ZIP = 22
@@ -115,6 +116,7 @@ class _Tail(io.RawIOBase):
         self._client = client
         self._package = package
         self._position = 0
+        self._fetched = 0
         self._begin = max(0, package.size - TAIL_BYTES)
         self._tail = self._fetch(self._begin, package.size)
 
@@ -147,6 +149,12 @@ class _Tail(io.RawIOBase):
         return len(part)
 
     def _fetch(self, begin: int, end: int) -> bytes:
+        self._fetched += end - begin
+        if self._fetched > DIRECTORY_BYTES:
+            raise PackageError(
+                f"{self._package.where}: its directory is longer than {DIRECTORY_BYTES:,} bytes.",
+                "Lambda takes no package with so many files; leave some out.",
+            )
         # S3 refuses if the object was replaced, also in a bucket without versions.
         answer = self._client.get_object(
             Bucket=self._package.bucket,

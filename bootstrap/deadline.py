@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType
 
 from bootstrap.errors import DeadlineError
@@ -36,6 +36,10 @@ class Deadline:
         """
         seconds = milliseconds / 1000
         return cls(time.monotonic() + max(seconds - ANSWER_SECONDS, seconds / 2))
+
+    def within(self, seconds: float) -> Deadline:
+        """Give one that is at most so far away."""
+        return replace(self, until=min(self.until, self.clock() + seconds))
 
     def remaining(self) -> float:
         """Give the seconds left, never negative."""

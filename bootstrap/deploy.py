@@ -248,6 +248,9 @@ def _write_setting(api: LambdaApi, function: FunctionPlan, setting: Setting) -> 
             api.set_concurrency(name, reserved)
         case SetAsynchronous(wanted):
             api.set_asynchronous(name, ALIAS, wanted)
+            if function.found and function.found.alias and not function.release:
+                # Runs invoke versions by number; one that is released now has it already.
+                api.set_asynchronous(name, function.found.alias.version, wanted)
         case SetTags(added, removed) if function.found:
             if added:
                 api.tag(function.found.latest.arn, added)

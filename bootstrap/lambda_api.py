@@ -24,10 +24,12 @@ from bootstrap.lambda_reader import (
 )
 from bootstrap.package import Package
 from bootstrap.record import Origin
+from bootstrap.retry import patiently
 from bootstrap.spec import ALIAS
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_lambda.type_defs import InvocationResponseTypeDef
 
 PING_SECONDS = 120
 """How long a ping may take: a cold start of a big package in a VPC, not a task."""
@@ -127,8 +129,8 @@ class LambdaApi(LambdaReader):
             )
         return latest
 
-    def publish(self, name: str, latest: Deployed, origin: Origin) -> str:
-        """Publish `$LATEST` if it still is what we settled on, and give the version.
+    def publish(self, name: str, latest: Deployed, origin: Origin) -> tuple[str, bool]:
+        """Publish `$LATEST` if it still is what we settled on; gives the version, and if it is new.
 
         One that is the same as the last version gives that one, with what was written about it.
         https://docs.aws.amazon.com/lambda/latest/api/API_PublishVersion.html
@@ -141,7 +143,7 @@ class LambdaApi(LambdaReader):
             RevisionId=latest.revision_id,
             Description=str(origin),
         )
-        return answer["Version"]
+        return answer["Version"], answer.get("Description") == str(origin)
 
     def await_version(self, name: str, version: str) -> None:
         """Wait until a version can be invoked: one with SnapStart is only then being started."""
@@ -163,19 +165,27 @@ class LambdaApi(LambdaReader):
         delete = self._client.delete_function
         self._find(f"{name}:{version}", delete, FunctionName=name, Qualifier=version)
 
-    def ping(self, name: str, version: str, payload: bytes) -> tuple[str, bytes]:
-        """Invoke a version; gives the FunctionError, empty if there was none, and the answer."""
+    def ping(
+        self, name: str, version: str, payload: bytes, patience: float | None = None
+    ) -> tuple[str, bytes]:
+        """Invoke a version; gives the FunctionError, empty if there was none, and the answer.
+
+        What waiting cures is waited for until the deadline, or `patience` seconds.
+        """
         # Made when it is needed: most events deploy nothing.
         client = self._ping_client or boto3.client("lambda", config=PING)
         self._ping_client = client
-        answer = self._call(
-            f"{name}:{version}",
-            client.invoke,
-            FunctionName=name,
-            Qualifier=version,
-            InvocationType="RequestResponse",
-            Payload=payload,
-        )
+
+        def invoke() -> InvocationResponseTypeDef:
+            return client.invoke(
+                FunctionName=name,
+                Qualifier=version,
+                InvocationType="RequestResponse",
+                Payload=payload,
+            )
+
+        deadline = self._deadline if patience is None else self._deadline.within(patience)
+        answer = patiently(invoke, f"{name}:{version}", deadline)
         return answer.get("FunctionError", ""), answer["Payload"].read()
 
     def create_alias(self, name: str, version: str, description: str) -> str:

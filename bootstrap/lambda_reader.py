@@ -51,6 +51,15 @@ class LayerVersion:
     description: str
 
 
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What tells whose a function is, and what goes with it."""
+
+    arn: str
+    marks: Mapping[str, str]
+    layers: tuple[str, ...]
+
+
 class LambdaReader:
     """Lambda, as far as it is only read.
 
@@ -96,12 +105,14 @@ class LambdaReader:
             return replace(latest, version=alias.version)
         return self.read_version(name, alias.version)
 
-    def read_marks(self, name: str) -> tuple[str, Mapping[str, str]] | None:
-        """Read a function's ARN and the tags that say whose it is; None without such a function."""
+    def read_holding(self, name: str) -> Holding | None:
+        """Read whose a function is; None if there is no such function."""
         answer = self._find(name, self._client.get_function, FunctionName=name)
         if answer is None:
             return None
-        return answer["Configuration"].get("FunctionArn", ""), _marks(name, answer)
+        described = answer["Configuration"]
+        layers = tuple(layer.get("Arn", "") for layer in described.get("Layers", []))
+        return Holding(described.get("FunctionArn", ""), _marks(name, answer), layers)
 
     def read_tags(self, arn: str) -> Mapping[str, str]:
         """Read the tags of a function."""
@@ -233,7 +244,19 @@ def _is_busy(answer: Description) -> bool:
 
 
 def deployed(answer: Description) -> Deployed:
-    """Give Lambda's description of a function or a version as a value."""
+    """Give Lambda's description of a function or a version as a value.
+
+    Raises
+    ------
+    RefusedError
+        If Lambda could not decrypt the variables: none told is not none there.
+    """
+    if problem := answer.get("Environment", {}).get("Error"):
+        raise RefusedError(
+            f"{answer.get('FunctionName', '')}: its variables cannot be read: "
+            f"{problem.get('ErrorCode', '')} {problem.get('Message', '')}",
+            "Let the bootstrap's role use the function's KMS key.",
+        )
     broken = ""
     if answer.get("State") == "Failed":
         broken = f"{answer.get('StateReasonCode', '')}: {answer.get('StateReason', '')}"

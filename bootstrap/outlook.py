@@ -17,14 +17,14 @@ from bootstrap import layers
 from bootstrap import package as packages
 from bootstrap.answer import Answer, FunctionAnswer, Status
 from bootstrap.contents import MANIFEST, Contents, check_handlers, check_size, read_contents
-from bootstrap.errors import PackageError
+from bootstrap.errors import EventError, PackageError
 from bootstrap.events import Request
 from bootstrap.found import Found
 from bootstrap.layers import Layer
 from bootstrap.package import Package
-from bootstrap.plan import Plan, check_owners, plan_deployment
+from bootstrap.plan import FunctionPlan, Plan, check_owners, plan_deployment
 from bootstrap.record import Record, digest, later
-from bootstrap.spec import Manifest, module_file
+from bootstrap.spec import ENVIRONMENT_BYTES, Manifest, environment_bytes, module_file
 from bootstrap.surroundings import Surroundings
 
 Pair = tuple[Found | None, Found | None]
@@ -233,7 +233,19 @@ def _check(
     if not releasing:
         return
     for function in releasing:
+        _check_environment(function)
         size = layers.unzipped_size(around.api, function.wanted.layers, provided)
         if size:
             name = function.spec.function_name
             check_size(f"{where} with the layers of {name}", contents.unzipped + size, "")
+
+
+def _check_environment(function: FunctionPlan) -> None:
+    """Refuse variables that are too long together with our own; each list alone was checked."""
+    size = environment_bytes(function.wanted.environment)
+    if size > ENVIRONMENT_BYTES:
+        raise EventError(
+            f"Field '{function.spec.component}.environment': with Wukong's own variables it is "
+            f"{size:,} bytes; Lambda allows {ENVIRONMENT_BYTES:,}.",
+            "Shorten or drop variables.",
+        )

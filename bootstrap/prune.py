@@ -10,7 +10,6 @@ from datetime import timedelta
 
 from aws_lambda_powertools import Logger
 
-from bootstrap.errors import BootstrapError
 from bootstrap.found import Deployed
 from bootstrap.inspection import list_releases
 from bootstrap.plan import Plan
@@ -28,10 +27,10 @@ SECONDS = 60.0
 
 def prune(plan: Plan, around: Surroundings) -> None:
     """Delete the versions that nobody needs; a failure is logged, as the release stands without."""
-    names = [function.spec.function_name for function in plan.functions]
-    if not _can_be_many(plan, around) or around.deadline.remaining() < SECONDS:
-        return
     try:
+        if not _can_be_many(plan, around) or around.deadline.remaining() < SECONDS:
+            return
+        names = [function.spec.function_name for function in plan.functions]
         versions = [around.api.list_versions(name) for name in names]
         releases = list_releases(versions[0], versions[1], "-")[: around.settings.keep_releases]
         names_kept = {release.name for release in releases} | _just_left(plan)
@@ -44,8 +43,9 @@ def prune(plan: Plan, around: Surroundings) -> None:
         attached = {arn for version in left for arn in version.configuration.layers}
         had = {arn for found in versions for v in found for arn in v.configuration.layers}
         _prune_layers(around, had, attached)
-    except BootstrapError as error:
-        logger.warning("not pruned", problem=error.message)
+    except Exception:
+        # Whatever it is, the release is live, and saying that it failed would be wrong.
+        logger.exception("not pruned")
 
 
 def _just_left(plan: Plan) -> set[str]:

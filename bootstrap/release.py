@@ -72,12 +72,15 @@ class Candidate:
 
     Attributes
     ----------
+    is_new
+        Whether it was published just now, and not found published.
     smoke
         What it answered to the ping, once it was sent one.
     """
 
     plan: FunctionPlan
     version: str
+    is_new: bool
     smoke: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -145,7 +148,7 @@ def _publish(
             "Another deployment is at work; send the event again.",
         )
     origin = Origin(package.id, partner, occasion.at, occasion.by)
-    version = around.api.publish(name, latest, origin)
+    version, is_new = around.api.publish(name, latest, origin)
     if function.wanted.snap_start != "None":
         around.api.await_version(name, version)
     # Runs invoke versions by number, and the setting is looked up under the name that is invoked.
@@ -153,32 +156,22 @@ def _publish(
         around.api.set_asynchronous(name, version, function.asynchronous)
     around.progress.tick(f"publish {name}")
     logger.info("published", function=name, version=version)
-    return Candidate(function, version)
+    return Candidate(function, version, is_new)
 
 
 def discard(api: LambdaApi, candidates: Iterable[Candidate]) -> None:
     """Delete what was published for nothing; what cannot be deleted is pruned later.
 
-    Publishing may also have given a version that was published before: by an event that was
-    interrupted, or by a release that was live and was rolled back. The latter is kept.
+    Publishing may also have given a version that was published before: by a release that was live
+    and was rolled back, by an event that was interrupted, or by one that is at work just now.
     """
     for candidate in candidates:
-        if candidate.version in _was_live(candidate):
+        if not candidate.is_new:
             continue
         try:
             api.delete_version(candidate.name, candidate.version)
         except BootstrapError:
             logger.warning("left", function=candidate.name, version=candidate.version)
-
-
-def _was_live(candidate: Candidate) -> set[str]:
-    """Name the versions of which it is known that they are or were live."""
-    found = candidate.plan.found
-    if found is None or found.alias is None:
-        return set()
-    releases = [found.record.release, found.record.previous] if found.record else []
-    place = 0 if candidate.component == "executor" else -1
-    return {found.alias.version, *(release.split(".")[place] for release in releases)}
 
 
 def smoke_test(around: Surroundings, candidate: Candidate) -> None:
@@ -193,10 +186,20 @@ def smoke_test(around: Surroundings, candidate: Candidate) -> None:
     around.progress.tick(f"smoke-test {candidate.name}")
 
 
-def ping(api: LambdaApi, name: str, version: str, component: Component) -> Mapping[str, Any]:
-    """Give a version's answer to a ping; raises `SmokeTestError` if it is not a good one."""
+def ping(
+    api: LambdaApi, name: str, version: str, component: Component, patience: float | None = None
+) -> Mapping[str, Any]:
+    """Give a version's answer to a ping.
+
+    Raises
+    ------
+    SmokeTestError
+        If it is not a good one.
+    ThrottledError
+        If Lambda had nothing to run it on, for `patience` seconds or until the deadline.
+    """
     where = f"{name}:{version}"
-    error, payload = api.ping(name, version, PING)
+    error, payload = api.ping(name, version, PING, patience)
     answer = _json(payload)
     if error:
         said = answer.get("errorMessage", "") if isinstance(answer, Mapping) else ""

@@ -12,8 +12,16 @@ from dataclasses import dataclass
 
 from aws_lambda_powertools import Logger
 
+from bootstrap import claim
 from bootstrap.answer import Answer, FunctionAnswer, Release, Status
-from bootstrap.errors import ConflictError, NoReleaseError
+from bootstrap.errors import (
+    ConflictError,
+    NoReleaseError,
+    NotOursError,
+    SmokeTestError,
+    ThrottledError,
+    UpdateInProgressError,
+)
 from bootstrap.events import Request
 from bootstrap.found import Alias, Deployed
 from bootstrap.record import Origin, Record, digest, later, release_name, timestamp
@@ -24,6 +32,9 @@ from bootstrap.surroundings import Surroundings
 logger = Logger(service="bootstrap", child=True)
 
 TRIES = 4
+
+PATIENCE_SECONDS = 30.0
+"""How long a ping waits for Lambda to have room for it, and for a version to wake up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +58,11 @@ def rollback(request: Request, around: Surroundings) -> Answer:
     ------
     NoReleaseError
         If there is no such release, or none before this one.
-    SmokeTestError
-        If a version of it does not answer a ping any more; nothing is switched then.
+    SmokeTestError, ThrottledError
+        If a version of it does not answer a ping any more, or has no room to; nothing is switched
+        then, unless `force` was asked for.
+    NotOursError
+        If a function is somebody else's by now.
     """
     began = ""
     for attempt in range(1, TRIES):
@@ -91,8 +105,9 @@ def _roll_back_once(
         [f"{verb} {h.spec.function_name}" for verb in ("smoke-test", "switch") for h in moving]
     )
     for half in moving:
-        ping(around.api, half.spec.function_name, half.target.version, half.spec.component)
-        around.progress.tick(f"smoke-test {half.spec.function_name}")
+        _check_owner(request, around, half.spec)
+    for half in moving:
+        _smoke_test(request, around, half)
     occasion = Occasion(
         by=request.by,
         at=timestamp(around.now()),
@@ -116,6 +131,28 @@ def _roll_back_once(
     ]
     switch_all(around, switches)
     return _answer(halves, target, package, request.by)
+
+
+def _check_owner(request: Request, around: Surroundings, spec: FunctionSpec) -> None:
+    found = around.api.read_holding(spec.function_name)
+    why = claim.why_not_ours(found.marks, request.owner, "") if found else ""
+    if why:
+        raise NotOursError(
+            f"{spec.function_name}: {why}.", "Roll back with the bootstrap that deployed it."
+        )
+
+
+def _smoke_test(request: Request, around: Surroundings, half: _Half) -> None:
+    """Ping a version, not for long: what is live may be the reason why nothing else can run."""
+    name, version = half.spec.function_name, half.target.version
+    try:
+        ping(around.api, name, version, half.spec.component, PATIENCE_SECONDS)
+    except (SmokeTestError, ThrottledError, UpdateInProgressError) as error:
+        if not request.force:
+            error.hint += ' To switch all the same: {"action": "rollback", "force": true}.'
+            raise
+        logger.warning("forced", problem=error.message)
+    around.progress.tick(f"smoke-test {name}")
 
 
 def _alias(around: Surroundings, spec: FunctionSpec) -> Alias:
@@ -157,7 +194,8 @@ def _held(
     if record is None or not any(half.moves for half in halves):
         return record.held if record else ()
     held = list(record.held)
-    for upload in (record.package, *_layers_left(around, halves)):
+    # The package last, as the record has room for the last few only.
+    for upload in (*_layers_left(around, halves), record.package):
         if digest(upload) not in held:
             held.append(digest(upload))
     return tuple(held)

@@ -11,6 +11,7 @@ numbers and booleans wherever they read as such; names are accepted as `memory_s
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -136,10 +137,15 @@ def _sized(variables: dict[str, str]) -> dict[str, str]:
     wrong = sorted(name for name in variables if not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_]+", name))
     if wrong:
         raise ValueError(f"Lambda takes no variable named {wrong[0]!r:.100}")
-    size = sum(len(key.encode()) + len(value.encode()) for key, value in variables.items())
-    if size > ENVIRONMENT_BYTES:
+    if (size := environment_bytes(variables)) > ENVIRONMENT_BYTES:
         raise ValueError(f"{size} bytes of variables; Lambda allows {ENVIRONMENT_BYTES}")
     return variables
+
+
+def environment_bytes(variables: Mapping[str, str]) -> int:
+    """Give what Lambda measures: the variables written as JSON, with quotes and commas."""
+    written = json.dumps(dict(variables), separators=(",", ":"), ensure_ascii=False)
+    return len(written.encode())
 
 
 def _foreign_tags(tags: dict[str, str]) -> dict[str, str]:

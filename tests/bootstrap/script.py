@@ -258,6 +258,11 @@ class Script:
             MaximumRetryAttempts=0,
         )
 
+    def holding(self, name: str) -> None:
+        """It is read whose a function is."""
+        found = {"Configuration": described(name), "Tags": {"wukong:owner": OWNER}}
+        self.expect("get_function", found, FunctionName=name)
+
     def no_sign(self) -> None:
         """The sign of a deletion is looked for, in vain."""
         self.expect("list_tags", {"Tags": {}}, Resource=BOOTSTRAP)

@@ -319,3 +319,35 @@ def test_the_package_is_checked_before_anything_is_written(account: Account) -> 
     assert answer["error"]["code"] == "INVALID_PACKAGE"
     made = account.aws.operations[begin:]
     assert all(operation.startswith(("Head", "Get")) for operation in made)
+
+
+def test_layers_go_with_the_functions_that_had_them(account: Account) -> None:
+    account.environment["WUKONG_EXECUTOR_LAYERS"] = "numpy"
+    for number in range(2):
+        version = account.upload("", "layers/numpy.zip", body=zipped({"python/n.py": f"{number}"}))
+        account.send(notification(version, "layers/numpy.zip"))
+    account.send(resource("Delete"))
+    assert account.aws.lambda_.list_layer_versions(LayerName="Wukong-numpy")["LayerVersions"] == []
+
+
+def test_retries_are_set_for_the_live_version_too(account: Account) -> None:
+    """Runs invoke versions by number."""
+    account.environment["WUKONG_EXECUTOR_ASYNCHRONOUS_RETRIES"] = "1"
+    update = resource("Update", Executor={"AsynchronousRetries": "1"})
+    assert account.send(update)["status"] == "CONFIGURATION_CHANGED"
+    for qualifier in ("live", "1"):
+        found = account.aws.lambda_.get_function_event_invoke_config(
+            FunctionName=FUNCTIONS[0], Qualifier=qualifier
+        )
+        assert found["MaximumRetryAttempts"] == 1
+
+
+def test_a_release_stands_even_if_pruning_goes_wrong(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*_: object) -> bool:
+        raise TypeError
+
+    monkeypatch.setattr("bootstrap.prune._can_be_many", break_down)
+    release(account, "2")
+    assert account.markers() == ("2", "2")

@@ -105,7 +105,9 @@ class End:
     def of(cls, account: Account, answer: Mapping[str, Any]) -> End:
         return cls(
             account.markers(),
-            tuple(len(account.versions(name)) for name in FUNCTIONS),
+            # A failed version that the interrupted event had published is left to be pruned: this
+            # one cannot know that the other is not at work any more.
+            () if "error" in answer else tuple(len(account.versions(name)) for name in FUNCTIONS),
             tuple(_settings(account, name) for name in FUNCTIONS),
             any(
                 "held=" in (account.alias(name) or {"Description": ""})["Description"]

@@ -10,10 +10,13 @@ from botocore.exceptions import ClientError
 
 from bootstrap.answer import Status
 from bootstrap.errors import (
+    EventError,
     NoReleaseError,
+    NotOursError,
     PackageError,
     RefusedError,
     SmokeTestError,
+    ThrottledError,
 )
 from bootstrap.manual import Action
 from bootstrap.record import Record
@@ -28,6 +31,7 @@ from tests.bootstrap.script import (
     Script,
     asking,
     deploying,
+    described,
     recorded,
 )
 
@@ -38,6 +42,8 @@ def test_a_rollback_switches_back_and_holds_what_was_live(script: Script) -> Non
         script.alias(name, str(live), "2")
     for name in (EXECUTOR, INVOKER):
         script.versions(name, {"1": OLD, "2": SHA})
+    for name in (EXECUTOR, INVOKER):
+        script.holding(name)
     for name in (EXECUTOR, INVOKER):
         script.ping(name, "1")
     written: list[str] = []
@@ -67,6 +73,8 @@ def test_a_rollback_to_a_version_that_no_longer_answers_switches_nothing(script:
         script.alias(name, str(recorded(name)), "2")
     for name in (EXECUTOR, INVOKER):
         script.versions(name, {"1": OLD, "2": SHA})
+    for name in (EXECUTOR, INVOKER):
+        script.holding(name)
     script.ping(EXECUTOR, "1")
     script.ping(INVOKER, "1", wukong="what?")
     with pytest.raises(SmokeTestError, match="WukongInvoker:1"):
@@ -90,6 +98,72 @@ def test_a_release_that_is_none_is_refused(to: str, versions: dict[str, str], na
             script.versions(name, versions)
     with pytest.raises(NoReleaseError, match=named):
         script.perform(asking(Action.ROLLBACK, to=to))
+
+
+def throttled(script: Script) -> None:
+    """Expect a rollback of 2.2 for whose ping Lambda has no room."""
+    for name in (EXECUTOR, INVOKER):
+        script.alias(name, str(recorded(name, release="2.2", previous="1.1")), "2")
+    for name in (EXECUTOR, INVOKER):
+        script.versions(name, {"1": OLD, "2": SHA})
+    for name in (EXECUTOR, INVOKER):
+        script.holding(name)
+
+
+def test_a_rollback_does_not_wait_long_for_room_to_ping() -> None:
+    """The release that is to be left may be what takes all the room."""
+    script = Script()
+    throttled(script)
+    for _ in range(100):
+        script.fail("invoke", "TooManyRequestsException", "no concurrency", 429)
+    with pytest.raises(ThrottledError) as raised:
+        script.perform(asking(Action.ROLLBACK))
+    assert script.clock.now <= 30
+    assert '"force": true' in raised.value.hint
+
+
+def test_a_forced_rollback_switches_though_the_pings_fail(script: Script) -> None:
+    throttled(script)
+    for name in (EXECUTOR, INVOKER):
+        script.ping(name, "1", wukong="what?")
+    for name in (EXECUTOR, INVOKER):
+        script.switch(name, "1")
+    answer = script.perform(replace(asking(Action.ROLLBACK), force=True))
+    assert answer.status is Status.ROLLED_BACK
+
+
+def test_a_rollback_of_what_is_somebody_elses_by_now_is_refused(script: Script) -> None:
+    for name in (EXECUTOR, INVOKER):
+        script.alias(name, str(recorded(name, release="2.2", previous="1.1")), "2")
+    for name in (EXECUTOR, INVOKER):
+        script.versions(name, {"1": OLD, "2": SHA})
+    theirs = {"Configuration": {}, "Tags": {"wukong:owner": "somebody"}}
+    script.expect("get_function", theirs, FunctionName=EXECUTOR)
+    with pytest.raises(NotOursError, match="belongs to somebody"):
+        script.perform(asking(Action.ROLLBACK))
+
+
+def test_variables_that_lambda_cannot_decrypt_are_not_taken_for_none(script: Script) -> None:
+    script.head()
+    problem = {"ErrorCode": "KMSAccessDeniedException", "Message": "no right to decrypt"}
+    found = {"Configuration": described(EXECUTOR, Environment={"Error": problem})}
+    script.expect("get_function", found, FunctionName=EXECUTOR)
+    script.expect(
+        "get_function_recursion_config", {"RecursiveLoop": "Allow"}, FunctionName=EXECUTOR
+    )
+    script.fail("get_alias", "ResourceNotFoundException", status=404)
+    with pytest.raises(RefusedError, match="KMSAccessDenied"):
+        script.perform(deploying())
+
+
+def test_variables_that_are_too_long_with_our_own_are_refused_before_any_write(
+    script: Script,
+) -> None:
+    script.look()
+    script.recorded(EXECUTOR)
+    script.recorded(INVOKER)
+    with pytest.raises(EventError, match=r"executor\.environment"):
+        script.perform(deploying(executor={"environment": {"LONG": "x" * 4070}}))
 
 
 def test_without_a_release_nothing_can_be_rolled_back(script: Script) -> None:
@@ -204,6 +278,8 @@ def test_a_version_that_lambda_has_put_to_sleep_is_waited_for(script: Script) ->
         script.alias(name, str(recorded(name, release="2.2", previous="1.1")), "2")
     for name in (EXECUTOR, INVOKER):
         script.versions(name, {"1": OLD, "2": SHA})
+    for name in (EXECUTOR, INVOKER):
+        script.holding(name)
     script.fail("invoke", "ResourceNotReadyException", "The function is being restored", 502)
     for name in (EXECUTOR, INVOKER):
         script.ping(name, "1")

@@ -1,0 +1,32 @@
+"""The alarm, through the real SDK: a call to AWS that hangs ends in time for the answer."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bootstrap.function import lambda_handler
+from tests.bootstrap.account import ENVIRONMENT, Context, manual
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """Give the address of a server that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_call_that_hangs_ends_at_the_deadline_and_is_answered(
+    silent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {**ENVIRONMENT, "AWS_ENDPOINT_URL": silent, "AWS_DEFAULT_REGION": "eu-west-1"}
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    for name, value in {**settings, **keys}.items():
+        monkeypatch.setenv(name, value)
+    context: Any = Context("request", seconds=2.0)
+    answer = lambda_handler(manual("status"), context)
+    assert answer["error"]["code"] == "DEADLINE_EXCEEDED"
+    assert "hung" in answer["error"]["message"]
