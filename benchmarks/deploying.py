@@ -79,6 +79,7 @@ class Place:
     bucket: str
     key: str
     executor: str
+    arn: str
     packages: tuple[bytes, bytes]
     s3: Any
     versions: list[str] = field(default_factory=list)
@@ -103,6 +104,7 @@ class Place:
         return cls(
             bucket=bucket,
             key=outputs["PackageKey"],
+            arn=function["FunctionArn"],
             executor=variables["WUKONG_EXECUTOR_FUNCTION_NAME"],
             packages=_packages(build_deployment(here, folder / "deployment.zip").path),
             s3=s3,
@@ -180,7 +182,8 @@ def _packages(package: Path) -> tuple[bytes, bytes]:
 class Bootstrap:
     """The handler in this process, whose calls and waits are recorded."""
 
-    def __init__(self) -> None:
+    def __init__(self, arn: str) -> None:
+        self._arn = arn
         self._steps: list[Step] = []
         # Its log goes to the standard output of the time when it is imported.
         self._log = Path(os.devnull).open("w")  # noqa: SIM115 - as long as this process
@@ -215,7 +218,7 @@ class Bootstrap:
         context = SimpleNamespace(
             aws_request_id=str(uuid.uuid4()),
             function_name="WukongBootstrap",
-            invoked_function_arn="arn:aws:lambda:::function:WukongBootstrap",
+            invoked_function_arn=self._arn,
             memory_limit_in_mb=512,
             get_remaining_time_in_millis=lambda: 900_000,
         )
@@ -296,7 +299,7 @@ class Taken:
 
 def measure(place: Place, rounds: int) -> dict[str, Taken]:
     """Let both go through all cases, in turns; the first round only warms up."""
-    bootstrap, alone = Bootstrap(), Bare()
+    bootstrap, alone = Bootstrap(place.arn), Bare()
     taken = {case.name: Taken() for case in CASES}
     for turn in range(rounds + 1):
         recorded: dict[str, list[Step]] = {}
@@ -329,7 +332,7 @@ assert bootstrap.function.__file__.startswith(sys.argv[1]), bootstrap.function._
 status = ""
 if len(sys.argv) > 2:
     context = types.SimpleNamespace(
-        aws_request_id="memory", function_name="f", invoked_function_arn="a",
+        aws_request_id="memory", function_name="f", invoked_function_arn=sys.argv[3],
         memory_limit_in_mb=256, get_remaining_time_in_millis=lambda: 900_000)
     status = bootstrap.function.lambda_handler(json.loads(sys.argv[2]), context)["status"]
 # Not getrusage: that also counts the process which started this one.
@@ -338,14 +341,16 @@ print(json.dumps([taken, status, int(peak.split()[1]) * 1024]))
 """
 
 
-def start(unpacked: Path, event: Mapping[str, Any] | None = None) -> tuple[float, str, int]:
+def start(
+    unpacked: Path, event: Mapping[str, Any] | None = None, arn: str = ""
+) -> tuple[float, str, int]:
     """Import the bootstrap in a fresh process, and send it an event if one is given.
 
     Gives the seconds of the import, the answer's status, and the process's peak memory in bytes.
     """
     command = [sys.executable, "-I", "-c", _START, str(unpacked)]
     if event is not None:
-        command.append(json.dumps(event))
+        command += [json.dumps(event), arn]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     seconds, status, peak = json.loads(done.stdout.splitlines()[-1])
     return float(seconds), str(status), int(peak)
@@ -389,7 +394,7 @@ def main() -> None:
         place = Place.build(folder, bootstrap_zip)
         taken = measure(place, rounds)
         place.upload(0)
-        _, status, peak = start(unpacked, place.event(-1))
+        _, status, peak = start(unpacked, place.event(-1), place.arn)
         if status != "CREATED":
             raise SystemExit(f"memory: the bootstrap answered {status}")
         report(taken, imported, peak, bootstrap_zip.size)
