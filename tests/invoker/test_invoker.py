@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from invoker import function
 from invoker.fanout import start_all
 from invoker.function import lambda_handler
 from wukong.messages import ExecutorEvent, InvokerEvent, InvokerReport, MessageError, Start, Targets
@@ -76,6 +77,8 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", state.url)
+    # A warm environment keeps its connections: those of another test lead elsewhere.
+    function._gateway.cache_clear()
     yield state
     server.shutdown()
     thread.join()
