@@ -16,8 +16,8 @@ LAYERS = [
     {"wukong.storage"},
     {"wukong.graph", "wukong.platform"},
     {"wukong.config", "wukong.packaging", "wukong.report", "wukong.stack"},
-    {"wukong.runs"},
-    {"wukong.futures"},
+    {"wukong.submission", "wukong.runs"},
+    {"wukong.futures", "wukong.persisted"},
     {"wukong.client"},
     {"wukong.cli", "wukong.__main__"},
 ]

@@ -22,6 +22,7 @@ __all__ = [
     "WukongError",
     "__version__",
     "as_completed",
+    "attach",
     "load_config",
 ]
 
@@ -31,13 +32,14 @@ _HOMES = {
     "Future": "wukong.futures",
     "WukongError": "wukong.errors",
     "as_completed": "concurrent.futures",
+    "attach": "wukong.client",
     "load_config": "wukong.config",
 }
 
 if TYPE_CHECKING:
     from concurrent.futures import as_completed
 
-    from wukong.client import Client
+    from wukong.client import Client, attach
     from wukong.config import Config, load_config
     from wukong.errors import WukongError
     from wukong.futures import Future

@@ -23,19 +23,21 @@ from typing import Any, Literal, Self
 from weakref import WeakSet
 
 import dask
+from dask.base import persist as dask_persist
 from dask.local import get_sync
 from pydantic import ValidationError
 
-from wukong import futures
+from wukong import futures, persisted
 from wukong.config import Config, ConfigError, RunOptions, load_config
 from wukong.futures import Future
-from wukong.graph.normalise import Normalised, assemble, normalise
+from wukong.graph.normalise import Normalised, normalise
 from wukong.messages import Targets
 from wukong.platform.context import inside_function
 from wukong.platform.interface import Platform
 from wukong.runs import Run
 from wukong.stack.valkey import EmbeddedValkey
 from wukong.storage import Storage, StorageError, open_storage
+from wukong.submission import submit
 
 PlatformName = Literal["local", "aws", "threads"]
 
@@ -108,12 +110,58 @@ class Client:
         if inside_function():
             # A task that computes something itself: another run would wait for its own thread.
             return get_sync(dsk, keys)
-        wanted = _run_options(self.config.run, options)
-        graph = normalise(dsk, keys if isinstance(keys, list) else [keys])
-        run = self._make_run(wanted)(graph)
-        run.submit()
+        begin = self._begin(_run_options(self.config.run, options))
+        run = begin(normalise(dsk, keys if isinstance(keys, list) else [keys]), keys)
         run.wait()
-        return assemble(graph, keys, run.gather())
+        return run.result()
+
+    def compute(self, collection: Any, **options: Any) -> Future:
+        """Compute a collection in the background, and give its future at once.
+
+        The future's `run` names the run: with it, `attach` comes back to it if this process ends.
+        """
+        return futures.compute(collection, self._begin(_run_options(self.config.run, options)))
+
+    def attach(self, run: str) -> Future:
+        """Come back to a run that this client or a lost one has begun; its result is the future's.
+
+        The future raises `RunError` if the store has no such run.
+        """
+        storage, platform = self._connect()
+
+        def come_back() -> Run:
+            found = Run.attach(run, storage, platform)
+            self._runs.add(found)
+            return found
+
+        return futures.attach(run, come_back)
+
+    def persist(
+        self, collections: Any, *, optimize_graph: bool = True, **options: Any
+    ) -> list[Any] | Any:
+        """Compute collections and leave their values in the store; Dask's `x.persist()` comes here.
+
+        Returns
+        -------
+        The same collections on top of what is stored, a list if a list or tuple was given.
+        """
+        if not isinstance(collections, list | tuple):
+            return self.persist([collections], optimize_graph=optimize_graph, **options)[0]
+        if inside_function():
+            return list(dask_persist(*collections, scheduler="sync"))
+        if not all(map(persisted.is_plain, collections)):
+            return persisted.persist_here(
+                collections, self.get, optimize_graph=optimize_graph, **options
+            )
+        begin = self._begin(_run_options(self.config.run, options))
+
+        def compute(graph: Normalised, keys: Any) -> Run:
+            run = begin(graph, keys)
+            run.wait()
+            return run
+
+        storage, _ = self._connect()
+        return persisted.persist(collections, compute, storage, optimize_graph=optimize_graph)
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Future:
         """Call a function in an Executor, and give its future at once.
@@ -122,7 +170,7 @@ class Client:
         """
         key = f"{_name_of(function)}-{uuid.uuid4().hex}"
         call = futures.Call(key, function, arguments, keywords)
-        return futures.start([call], self._make_run(self.config.run), self.config.run.retries)[0]
+        return futures.start([call], self._begin(self.config.run), self.config.run.retries)[0]
 
     def map(
         self, function: Callable[..., Any], /, *iterables: Iterable[Any], **options: Any
@@ -140,7 +188,7 @@ class Client:
             futures.Call((name, number), function, arguments, {})
             for number, arguments in enumerate(zip(*iterables, strict=False))
         ]
-        return futures.start(calls, self._make_run(wanted), wanted.retries) if calls else []
+        return futures.start(calls, self._begin(wanted), wanted.retries) if calls else []
 
     @staticmethod
     def gather(waiting: Any) -> Any:
@@ -152,13 +200,15 @@ class Client:
         for run in list(self._runs):
             run.cancel()
 
-    def _make_run(self, options: RunOptions) -> Callable[[Normalised], Run]:
-        def make(graph: Normalised) -> Run:
-            run = Run(graph, *self._connect(), options)
+    def _begin(self, options: RunOptions) -> Callable[[Normalised, Any], Run]:
+        def begin(graph: Normalised, keys: Any) -> Run:
+            storage, platform = self._connect()
+            begun = submit(uuid.uuid4().hex, graph, keys, storage, platform, options)
+            run = Run(begun, storage, platform)
             self._runs.add(run)
             return run
 
-        return make
+        return begin
 
     def close(self) -> None:
         """Stop what this client has started: runs, worker processes and the embedded Valkey."""
@@ -242,6 +292,28 @@ class Client:
             names.aws_sam_app_name, region=names.region, endpoint_url=names.endpoint_url
         ).outputs()
         return Targets(outputs["ExecutorFunctionName"], outputs["InvokerFunctionName"])
+
+
+def attach(run: str, config: Config | str | Path | None = None, **arguments: Any) -> Any:
+    """Come back to a run whose client was lost, wait for it, and give its result.
+
+    Parameters
+    ----------
+    run
+        Its id, as `client.compute(x).run` gave it.
+    config, arguments
+        As of a `Client`; its store must be the one of the lost client.
+
+    Raises
+    ------
+    RunError
+        If the store has no such run.
+    """
+    client = Client(config, **arguments)
+    try:
+        return client.attach(run).result()
+    finally:
+        client.close()
 
 
 def _name_of(function: Callable[..., Any]) -> str:

@@ -18,12 +18,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dask.base import compute as dask_compute
+from dask.core import flatten
+
 from wukong.graph.guarded import guarded_task
-from wukong.graph.normalise import Key, Normalised
+from wukong.graph.normalise import Key, Normalised, normalise
 from wukong.runs import Run, raise_failure
 from wukong.storage.serialisation import Failure
 
-MakeRun = Callable[[Normalised], Run]
+MakeRun = Callable[[Normalised, Any], Run]
 
 
 class Future(concurrent.futures.Future[Any]):
@@ -45,6 +48,15 @@ class Future(concurrent.futures.Future[Any]):
         cancelled = super().cancel()
         self._group.stop_if_unwanted()
         return cancelled
+
+    @property
+    def run(self) -> str:
+        """Id of the run, as soon as it has begun; raises what the beginning of it raised."""
+        self._group.begun.wait()
+        if self._group.run is None:
+            self.result()
+        assert self._group.run is not None  # noqa: S101 -- or there was an error to raise
+        return self._group.run.id
 
     def __repr__(self) -> str:
         state = "cancelled" if self.cancelled() else "done" if self.done() else "pending"
@@ -76,6 +88,36 @@ def start(calls: Sequence[Call], make_run: MakeRun, retries: int) -> list[Future
     return futures
 
 
+def compute(collection: Any, make_run: MakeRun) -> Future:
+    """Compute a collection in a thread of its own."""
+
+    def follow(group: _Group) -> Any:
+        def schedule(graph: Any, keys: Any, **_: Any) -> Any:
+            run = group.begin(make_run(normalise(graph, keys), keys))
+            run.wait()
+            return run.result()
+
+        return dask_compute(collection, scheduler=schedule)[0]
+
+    name = next(iter(flatten(collection.__dask_keys__())), "compute")
+    return _in_background(name, follow)
+
+
+def attach(run: str, come_back: Callable[[], Run]) -> Future:
+    """Follow a run that was begun elsewhere, in a thread of its own."""
+
+    def follow(group: _Group) -> Any:
+        found = group.begin(come_back())
+        found.wait()
+        values = found.result()
+        for value in values if isinstance(values, list) else []:
+            if isinstance(value, Failure):
+                raise_failure(run, value)
+        return values[0] if isinstance(values, list) and len(values) == 1 else values
+
+    return _in_background(run, follow)
+
+
 def gather(futures: Any) -> Any:
     """Give the values of futures, in the nesting of lists, tuples and dicts that they come in."""
     match futures:
@@ -94,6 +136,14 @@ class _Group:
     def __init__(self) -> None:
         self.futures: list[Future] = []
         self.run: Run | None = None
+        self.begun = threading.Event()
+
+    def begin(self, run: Run) -> Run:
+        """Note the run; nobody may want it any more."""
+        self.run = run
+        self.begun.set()
+        self.stop_if_unwanted()
+        return run
 
     def stop_if_unwanted(self) -> None:
         if self.run is not None and all(future.cancelled() for future in self.futures):
@@ -126,15 +176,38 @@ def _follow(
             )
             for call in calls
         }
-        run = group.run = make_run(Normalised(tasks, frozenset(tasks), {}))
-        run.submit()
-        group.stop_if_unwanted()
+        run = group.begin(make_run(Normalised(tasks, frozenset(tasks), {}), None))
         run.wait(deliver)
         run.end()
     except BaseException as error:  # noqa: BLE001 - whoever waits for a future is to raise it
         for future in waiting.values():
+            _fail(future, error)
+    finally:
+        group.begun.set()
+
+
+def _in_background(key: Key, follow: Callable[[_Group], Any]) -> Future:
+    group = _Group()
+    future = Future(key, group)
+    group.futures = [future]
+
+    def complete() -> None:
+        try:
+            value = follow(group)
             if future.set_running_or_notify_cancel():
-                future.set_exception(error)
+                future.set_result(value)
+        except BaseException as error:  # noqa: BLE001 - whoever waits for the future is to raise it
+            _fail(future, error)
+        finally:
+            group.begun.set()
+
+    threading.Thread(target=complete, name="wukong-futures", daemon=True).start()
+    return future
+
+
+def _fail(future: Future, error: BaseException) -> None:
+    if future.set_running_or_notify_cancel():
+        future.set_exception(error)
 
 
 def _complete(future: Future, run: str, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""One run from the client's side: write it, start it, follow it, gather its results, or cancel it.
+"""One run from the client's side, once it has begun: follow it, gather its results, or cancel it.
 
 The client is no scheduler: once the leaves are started, Executors carry the run to its end. What is
 left to do here is to wait for the roots, to have lineages whose lease has expired started again,
@@ -8,23 +8,16 @@ and to raise the first error.
 from __future__ import annotations
 
 import time
-import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from itertools import pairwise
 from typing import Any
 
-from dask.order import order
-
-from wukong.config import RunOptions
-from wukong.errors import WukongError
-from wukong.graph.normalise import Key, Normalised
-from wukong.graph.segments import Segment, collapse, leaves
-from wukong.graph.spec import SpecError, make_specs
-from wukong.messages import ExecutorEvent, Start, Targets
-from wukong.platform.interface import Platform, PlatformError
-from wukong.storage import NewRun, RunState, RunStatus, Storage, StorageError
+from wukong.graph.normalise import Key, Normalised, assemble
+from wukong.messages import ExecutorEvent
+from wukong.platform.interface import Platform
+from wukong.storage import DataRef, RunState, RunStatus, Storage, StorageError
 from wukong.storage.serialisation import Failure, loads
+from wukong.submission import Manifest, RunError, Submitted, event_of
 
 LISTEN_SECONDS = 1.0
 """How long the client blocks on the store before it looks after the run again."""
@@ -43,10 +36,6 @@ https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
 SHOWN = 5
 """How many keys an error names."""
-
-
-class RunError(WukongError):
-    """A run that cannot be finished, for a reason outside the user's tasks."""
 
 
 class TaskError(RunError):
@@ -69,57 +58,42 @@ class Run:
 
     Parameters
     ----------
-    graph
-        What Dask asked for, normalised.
+    submitted
+        The run, as it was begun.
     storage, platform
         Where state and outputs are, and where Executors run.
-    options
-        Limits of this run.
     """
 
-    def __init__(
-        self, graph: Normalised, storage: Storage, platform: Platform, options: RunOptions
-    ) -> None:
-        self.id = uuid.uuid4().hex
+    def __init__(self, submitted: Submitted, storage: Storage, platform: Platform) -> None:
+        self.id = submitted.run
+        self._manifest = submitted.manifest
+        self._names = submitted.names
+        self._refused: list[ExecutorEvent] = list(submitted.refused)
         self._storage = storage
         self._platform = platform
-        self._options = options
-        self._tasks = graph.tasks
-        self._segments = _segments(graph)
-        self._waiting = {segment.number for segment in self._segments if segment.root}
-        self._targets: Targets | None = None
+        self._waiting = set(submitted.manifest.roots)
         self._bookmark = ""
-        self._refused: list[ExecutorEvent] = []
         self._lost: dict[int, set[int]] = {}
         self._progress = (0, 0)
         self._progress_at = 0.0
 
-    @property
-    def segments(self) -> Sequence[Segment]:
-        """The segments of the graph."""
-        return self._segments
-
-    def submit(self) -> None:
-        """Write the run to storage and start an Executor for each leaf, or group of leaves.
+    @classmethod
+    def attach(cls, run: str, storage: Storage, platform: Platform) -> Run:
+        """Come back to a run that this client, or another one, has begun.
 
         Raises
         ------
         RunError
-            If a task cannot be pickled; nothing has been started then.
-        PlatformError
-            If no Executor at all could be started.
+            If the store has no such run.
         """
-        self._targets = self._platform.targets()
-        self._storage.create(self._new_run())
-        events = self._leaf_events()
-        report = self._platform.start(events)
-        if events and not report.accepted:
-            self._end(RunState.CANCELLED)
-            raise PlatformError(
-                f"no Executor could be started: {report.refused[0].reason}",
-                "`wukong status` tells what is deployed.",
+        written = storage.manifest(run)
+        if written is None:
+            raise RunError(
+                f"the store has no run {run}",
+                "It has ended and its values were read, or it has outlived `keep_seconds`.",
             )
-        self._refused = [events[refusal.position] for refusal in report.refused]
+        platform.targets()
+        return cls(Submitted(run, Manifest.from_bytes(written)), storage, platform)
 
     def wait(self, on_done: Callable[[Sequence[Key]], None] | None = None) -> None:
         """Wait until all roots are done.
@@ -144,7 +118,7 @@ class Run:
                 new = self._waiting.intersection(news.roots)
                 self._waiting -= new
                 if new and on_done is not None:
-                    on_done([self._segments[number].keys[-1] for number in sorted(new)])
+                    on_done([self._manifest.roots[number] for number in sorted(new)])
                 if news.ended is not None and self._waiting:
                     self._raise_end(news.ended)
                 now = time.monotonic()
@@ -158,11 +132,14 @@ class Run:
                 self._end(RunState.CANCELLED)
             raise
 
-    def gather(self) -> dict[Key, Any]:
-        """Read the roots' values, by key, and delete everything of the run."""
-        values = self.values([segment.keys[-1] for segment in self._segments if segment.root])
+    def result(self) -> Any:
+        """Read what was asked for, in its nesting, and delete everything of the run."""
+        values = self.values(self._manifest.roots.values())
         self.end()
-        return values
+        asked = self._manifest
+        if asked.keys is None:
+            return list(values.values())
+        return assemble(Normalised({}, frozenset(values), asked.local), asked.keys, values)
 
     def values(self, keys: Collection[Key]) -> dict[Key, Any]:
         """Read the values of roots that are done.
@@ -172,20 +149,33 @@ class Run:
         RunError
             If the store has lost one.
         """
+        refs = self.refs(keys)
+        data = self._storage.read(self.id, list(refs.values()))
+        if any(one is None for one in data):
+            raise self._lost_results()
+        return {key: loads(one) for key, one in zip(refs, data, strict=True) if one is not None}
+
+    def refs(self, keys: Collection[Key]) -> dict[Key, DataRef]:
+        """Say where the values of roots that are done are in the store.
+
+        Raises
+        ------
+        RunError
+            If the store has lost one.
+        """
         wanted = set(keys)
-        roots = [one for one in self._segments if one.root and one.keys[-1] in wanted]
-        refs = self._storage.versions(self.id, [segment.number for segment in roots])
-        data = self._storage.read(self.id, [ref for ref in refs if ref is not None])
-        if len(data) != len(roots) or any(one is None for one in data):
-            raise RunError(
-                f"run {self.id}: results are no longer in the store",
-                "The store must not evict (maxmemory-policy noeviction) and needs room for them.",
-            )
-        return {
-            segment.keys[-1]: loads(one)
-            for segment, one in zip(roots, data, strict=True)
-            if one is not None
-        }
+        roots = {number: key for number, key in self._manifest.roots.items() if key in wanted}
+        found = self._storage.versions(self.id, list(roots))
+        refs = {key: ref for key, ref in zip(roots.values(), found, strict=True) if ref is not None}
+        if len(refs) != len(roots):
+            raise self._lost_results()
+        return refs
+
+    def _lost_results(self) -> RunError:
+        return RunError(
+            f"run {self.id}: results are no longer in the store",
+            "The store must not evict (maxmemory-policy noeviction) and needs room for them.",
+        )
 
     def end(self) -> None:
         """Delete everything of a run whose values have been read."""
@@ -195,39 +185,12 @@ class Run:
         """Stop the run: one write, which every Executor meets with its next step."""
         self._storage.stop(self.id, RunState.CANCELLED)
 
-    def _new_run(self) -> NewRun:
-        try:
-            specs = [spec.to_bytes() for spec in make_specs(self._segments, self._tasks)]
-        except SpecError as error:
-            raise RunError(
-                f"task {error.task!r} cannot be pickled: {error.__cause__}",
-                "Open files, connections and locks inside the task, not outside it.",
-            ) from error
-        return NewRun(
-            run=self.id,
-            specs=specs,
-            inputs=[segment.inputs for segment in self._segments],
-            references=[segment.references for segment in self._segments],
-            leaves=leaves(self._segments),
-            lease_seconds=self._options.lease_seconds,
-            handoff_seconds=self._platform.handoff_seconds,
-            max_live=self._options.max_executors,
-            keep_seconds=self._options.keep_seconds,
-        )
-
-    def _leaf_events(self) -> list[ExecutorEvent]:
-        starts = [Start(number) for number in leaves(self._segments)]
-        most = self._options.max_executors
-        groups = _grouped(starts, most) if most else self._platform.grouped(starts)
-        return [self._event(group) for group in groups]
-
-    def _event(self, starts: Sequence[Start]) -> ExecutorEvent:
-        if self._targets is None:
-            raise RunError(f"run {self.id} was not submitted", "Call submit first.")
-        return ExecutorEvent(self.id, tuple(starts), self._targets, retries=self._options.retries)
+    def keep(self) -> None:
+        """End a run that is done, and leave its roots' values in the store."""
+        self._storage.stop(self.id, RunState.DONE)
 
     def _keep_deadline(self, seconds: float) -> None:
-        deadline = self._options.deadline
+        deadline = self._manifest.options.deadline
         if deadline is not None and seconds > deadline:
             raise RunCancelledError(
                 f"run {self.id}: not done within its deadline of {deadline:g} s",
@@ -250,15 +213,16 @@ class Run:
             # An Executor whose time was up also begins an epoch; only those that expired count.
             lost = self._lost.setdefault(start.segment, set())
             lost |= {start.epoch} if start.epoch > 1 else set()
-            if len(lost) >= self._options.max_attempts:
-                keys = ", ".join(map(str, self._segments[start.segment].keys[:3]))
+            if len(lost) >= self._manifest.options.max_attempts:
+                known = self._names.get(start.segment, (f"segment {start.segment}",))
+                keys = ", ".join(map(str, known))
                 raise RunError(
                     f"run {self.id}: the Executor that begins with {keys} was lost "
                     f"{len(lost)} times",
                     "It runs out of memory or time, or ends the process: give it more memory or "
                     "smaller chunks; the function's log group tells which.",
                 )
-        again = self._refused + [self._event([start]) for start in expired]
+        again = self._refused + [event_of(self.id, self._manifest, [start]) for start in expired]
         if again:
             report = self._platform.start(again)
             self._refused = [again[refusal.position] for refusal in report.refused]
@@ -312,17 +276,3 @@ def raise_failure(run: str, failure: Failure) -> None:
 def _listed(keys: Sequence[str]) -> str:
     more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
     return ", ".join(keys[:SHOWN]) + more
-
-
-def _segments(graph: Normalised) -> list[Segment]:
-    tasks: dict[Any, Any] = dict(graph.tasks)
-    dependencies = {key: task.dependencies for key, task in tasks.items()}
-    places: Mapping[Any, int] = order(tasks)
-    return collapse(dependencies, graph.roots, places)
-
-
-def _grouped(starts: Sequence[Start], groups: int) -> list[list[Start]]:
-    """Split into contiguous groups of nearly the same size: neighbours share their children."""
-    groups = min(groups, len(starts))
-    bounds = [len(starts) * i // groups for i in range(groups + 1)] if groups else [0]
-    return [list(starts[first:last]) for first, last in pairwise(bounds)]

@@ -44,7 +44,7 @@ class Normalised:
     local: Mapping[Key, GraphNode]
 
 
-def normalise(graph: Any, keys: Iterable[Any]) -> Normalised:
+def normalise(graph: Any, keys: Iterable[Any], *, finalize_here: bool = True) -> Normalised:
     """Make what Dask's `get` was called with uniform.
 
     Parameters
@@ -53,13 +53,17 @@ def normalise(graph: Any, keys: Iterable[Any]) -> Normalised:
         A mapping, or anything with `__dask_graph__`.
     keys
         The keys asked for; may be nested lists.
+    finalize_here
+        Whether the task that concatenates the whole result stays in the client.
     """
     tasks = graph if isinstance(graph, Mapping) else graph.__dask_graph__()
     tasks = convert_legacy_graph(dict(tasks))
     wanted = set(flatten([keys]))
     tasks = cull(tasks, wanted)
     tasks = resolve_aliases(tasks, wanted, reverse_dict(DependenciesMapping(tasks)))
-    local = {key: tasks[key] for key in wanted if _stays_in_client(key, tasks[key])}
+    local = {
+        key: tasks[key] for key in wanted if finalize_here and _stays_in_client(key, tasks[key])
+    }
     remote = {key: task for key, task in tasks.items() if key not in local}
     needed = (wanted - local.keys()).union(*(task.dependencies for task in local.values()))
     return Normalised(remote, frozenset(needed), local)

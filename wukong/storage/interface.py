@@ -176,6 +176,8 @@ class NewRun:
         The most lineages alive at once before fan-outs stay in place; 0 for no limit.
     keep_seconds
         After this long everything of the run has gone, whatever happens.
+    manifest
+        What a client needs to come back to the run; opaque here.
     """
 
     run: str
@@ -187,6 +189,7 @@ class NewRun:
     handoff_seconds: float = 60.0
     max_live: int = 0
     keep_seconds: int = 86_400
+    manifest: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +229,10 @@ class Storage(abc.ABC):
     @abc.abstractmethod
     def create(self, new: NewRun) -> None:
         """Write a new run; its leaves are claimed by their lineages and may begin."""
+
+    @abc.abstractmethod
+    def manifest(self, run: str) -> bytes | None:
+        """Give the manifest that a run was created with; None if there is no such run."""
 
     @abc.abstractmethod
     def begin(self, run: str, starts: Sequence[Start], token: str) -> list[Begun | None]:

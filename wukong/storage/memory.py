@@ -106,6 +106,10 @@ class MemoryStorage(Storage):
         with self._changed:
             self._runs[new.run] = run
 
+    def manifest(self, run: str) -> bytes | None:
+        with self._changed:
+            return self._runs[run].new.manifest if run in self._runs else None
+
     def begin(self, run: str, starts: Sequence[Start], token: str) -> list[Begun | None]:
         with self._changed:
             return [self._begin(run, start, token) for start in starts]

@@ -94,6 +94,11 @@ class ValkeyStorage(Storage):
             # Last, because whoever sees the state may use all the rest.
             pipe.set(prefix + "st", RunState.RUNNING, ex=keep)
 
+    def manifest(self, run: str) -> bytes | None:
+        with self._reached():
+            found = self._server.hget(_prefix(run) + "cfg", "manifest")
+        return bytes(found) if found is not None else None
+
     def begin(self, run: str, starts: Sequence[Start], token: str) -> list[Begun | None]:
         calls = [("begin", start.segment, start.epoch, token) for start in starts]
         replies = self._call_all(run, calls)
@@ -301,12 +306,13 @@ def _clock(server: Any) -> int:
     return int(seconds) * 1000 + int(microseconds) // 1000
 
 
-def _config(new: NewRun) -> Mapping[str, int]:
+def _config(new: NewRun) -> Mapping[str, int | bytes]:
     return {
         "ttl": int(new.lease_seconds * 1000),
         "handoff": int(new.handoff_seconds * 1000),
         "live": new.max_live,
         "keep": new.keep_seconds,
+        "manifest": new.manifest,
     }
 
 

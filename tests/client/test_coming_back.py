@@ -1,0 +1,161 @@
+"""Results that outlive a call: persisted collections, runs in the background, lost clients."""
+
+from __future__ import annotations
+
+import gc
+import operator
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dask
+import dask.array as da
+import dask.bag as db
+import numpy as np
+import pytest
+
+import wukong
+from tests.conftest import until
+from wukong.config import Config, Store
+from wukong.platform.stored import StoredError
+from wukong.runs import RunError
+from wukong.storage import RunState, open_storage
+
+
+@pytest.fixture(scope="module", params=["threads", "local"])
+def client(request: pytest.FixtureRequest, valkey_url: str) -> Iterator[wukong.Client]:
+    config = Config(store=Store(url=valkey_url))
+    with wukong.Client(config, platform=request.param, workers=2) as client:
+        yield client
+
+
+def counted(path: Path) -> Any:
+    """Make an array whose chunks leave a mark when they are computed."""
+
+    def mark(block: Any) -> Any:
+        with path.open("a") as file:
+            file.write("x")
+        return block + 1
+
+    return da.zeros((8, 8), chunks=4).map_blocks(mark, dtype=float, meta=np.zeros((0, 0)))
+
+
+def test_a_persisted_array_is_computed_once_and_stays_in_the_store(
+    client: wukong.Client, tmp_path: Path
+) -> None:
+    marks = tmp_path / "marks"
+    x = counted(marks).persist()
+    before = marks.read_text()
+    assert before
+    assert (x.sum().compute(), x.mean().compute()) == (64.0, 1.0)
+    assert marks.read_text() == before
+    assert not any(isinstance(task, np.ndarray) for task in x.dask.values())
+
+
+def test_every_kind_of_collection_can_be_persisted(client: wukong.Client) -> None:
+    number = dask.delayed(operator.add)(1, 2)
+    array, bag, delayed = dask.persist(da.ones(6, chunks=3), db.range(6, npartitions=2), number)
+    assert array.sum().compute() == 6
+    assert bag.sum().compute() == 15
+    assert dask.delayed(operator.mul)(delayed, 2).compute() == 6
+
+
+def test_a_persisted_collection_can_be_computed_without_wukong(client: wukong.Client) -> None:
+    x = da.arange(10, chunks=5).persist()
+    assert x.sum().compute(scheduler="sync") == 45
+
+
+def test_what_nobody_refers_to_any_more_leaves_the_store(
+    client: wukong.Client, valkey_url: str
+) -> None:
+    x = client.persist(da.ones(4, chunks=2))
+    run = next(arg.run for task in x.dask.values() for arg in task.args if hasattr(arg, "run"))
+    store = open_storage(valkey_url)
+    assert store.status(run).state is RunState.DONE
+    del x
+    gc.collect()
+    assert store.status(run).state is None
+    store.close()
+
+
+def test_a_persisted_value_that_is_gone_is_named(client: wukong.Client, valkey_url: str) -> None:
+    x = client.persist(da.ones(4, chunks=2))
+    run = next(arg.run for task in x.dask.values() for arg in task.args if hasattr(arg, "run"))
+    store = open_storage(valkey_url)
+    store.drop(run)
+    store.close()
+    with pytest.raises(StoredError, match="persist it again"):
+        x.sum().compute()
+
+
+def test_a_collection_is_computed_in_the_background(client: wukong.Client) -> None:
+    future = client.compute(da.ones((6, 6), chunks=3).sum())
+    assert future.run
+    assert future.result() == 36.0
+
+
+def test_an_error_in_the_background_is_the_futures(client: wukong.Client) -> None:
+    future = client.compute(dask.delayed(operator.truediv)(1, 0))
+    with pytest.raises(ZeroDivisionError):
+        future.result()
+
+
+def test_a_run_that_the_store_does_not_have_cannot_be_attached(client: wukong.Client) -> None:
+    future = client.attach("0" * 32)
+    with pytest.raises(RunError, match="no run 0000"):
+        future.result()
+    with pytest.raises(RunError):
+        _ = future.run
+
+
+LOST = """
+import sys, time
+import dask, numpy as np, dask.array as da
+import wukong
+from wukong.config import Config, RunOptions, Store
+from wukong.platform.local import LocalPlatform
+
+def slow(block):
+    time.sleep(0.3)
+    return block + 1
+
+if __name__ == "__main__":
+    # What waits in its queue is lost with it.
+    LocalPlatform.handoff_seconds = 2.0
+    config = Config(store=Store(url=sys.argv[1]), run=RunOptions(lease_seconds=2))
+    client = wukong.Client(config, platform="local", workers=2)
+    x = da.zeros((8, 8), chunks=2).map_blocks(slow, dtype=float, meta=np.zeros((0, 0)))
+    print(client.compute(x.sum()).run, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_another_client_comes_back_to_the_run_of_one_that_was_killed(
+    client: wukong.Client, valkey_url: str, tmp_path: Path
+) -> None:
+    """Its workers end with it, so what they had begun is begun again."""
+    program = tmp_path / "lost.py"
+    program.write_text(LOST)
+    lost = subprocess.Popen(
+        [sys.executable, program, valkey_url],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert lost.stdout is not None
+    run = lost.stdout.readline().strip()
+    store = open_storage(valkey_url)
+    until(lambda: store.status(run).begun, "an Executor to begin")
+    store.close()
+    lost.send_signal(signal.SIGKILL)
+    lost.wait()
+    lost.stdout.close()
+    sys.path.insert(0, str(tmp_path))
+    try:
+        assert client.attach(run).result(timeout=120) == 64.0
+    finally:
+        sys.path.remove(str(tmp_path))

@@ -1,0 +1,183 @@
+"""From a graph to the first invocation: the Static Scheduler's last steps.
+
+    tasks ─> Dask's order ─> segments ─> specifications ─> written in one go ─> leaves are started
+
+What the client needs to follow the run is written with it (`Manifest`), so that another client can
+come back to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from dask.order import order
+
+from wukong.config import RunOptions
+from wukong.errors import WukongError
+from wukong.graph.normalise import Key, Normalised
+from wukong.graph.segments import Segment, collapse, leaves
+from wukong.graph.spec import SpecError, make_specs
+from wukong.messages import ExecutorEvent, Start, Targets
+from wukong.platform.interface import Platform, PlatformError
+from wukong.storage import NewRun, RunState, Storage
+from wukong.storage.serialisation import dumps, loads
+
+
+class RunError(WukongError):
+    """A run that cannot be begun or finished, for a reason outside the user's tasks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a client needs to follow a run, and to give what was asked for.
+
+    Attributes
+    ----------
+    roots
+        The segments whose outputs were asked for, and their keys.
+    local
+        Tasks that the client computes itself from the roots.
+    keys
+        What was asked for, in its nesting; None for a run of calls, whose roots are their values.
+    targets
+        The functions that the run uses.
+    options
+        Its limits.
+    """
+
+    roots: Mapping[int, Key]
+    local: Mapping[Key, Any]
+    keys: Any
+    targets: Targets
+    options: RunOptions
+
+    def to_bytes(self) -> bytes:
+        """Serialise."""
+        return dumps((self.roots, self.local, self.keys, self.targets, self.options.model_dump()))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Manifest:
+        """Read what `to_bytes` wrote."""
+        roots, local, keys, targets, options = loads(data)
+        return cls(roots, local, keys, targets, RunOptions.model_validate(options))
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A run that has begun.
+
+    Attributes
+    ----------
+    names
+        The first keys of segments, for messages, as far as they are known here.
+    refused
+        What could not be started yet.
+    """
+
+    run: str
+    manifest: Manifest
+    names: Mapping[int, tuple[Hashable, ...]] = field(default_factory=dict)
+    refused: tuple[ExecutorEvent, ...] = ()
+
+
+def submit(
+    run: str,
+    graph: Normalised,
+    keys: Any,
+    storage: Storage,
+    platform: Platform,
+    options: RunOptions,
+) -> Submitted:
+    """Write a run to storage and start an Executor for each leaf, or group of leaves.
+
+    Raises
+    ------
+    RunError
+        If a task cannot be pickled; nothing has been started then.
+    PlatformError
+        If no Executor at all could be started.
+    """
+    segments = _segments(graph)
+    roots = {segment.number: segment.keys[-1] for segment in segments if segment.root}
+    manifest = Manifest(roots, graph.local, keys, platform.targets(), options)
+    storage.create(_new_run(run, graph, segments, manifest, platform))
+    try:
+        refused = _start(_leaf_events(run, segments, manifest, platform), platform)
+    except BaseException:
+        # Ctrl-C included: nobody would follow what has begun.
+        storage.stop(run, RunState.CANCELLED)
+        storage.drop(run)
+        raise
+    names = {segment.number: segment.keys[:3] for segment in segments}
+    return Submitted(run, manifest, names, refused)
+
+
+def _start(events: Sequence[ExecutorEvent], platform: Platform) -> tuple[ExecutorEvent, ...]:
+    """Start Executors, and give those events that were refused; not all may be."""
+    report = platform.start(events)
+    if events and not report.accepted:
+        raise PlatformError(
+            f"no Executor could be started: {report.refused[0].reason}",
+            "`wukong status` tells what is deployed.",
+        )
+    return tuple(events[refusal.position] for refusal in report.refused)
+
+
+def event_of(run: str, manifest: Manifest, starts: Sequence[Start]) -> ExecutorEvent:
+    """Give the event that has an Executor run these lineages."""
+    return ExecutorEvent(run, tuple(starts), manifest.targets, retries=manifest.options.retries)
+
+
+def _segments(graph: Normalised) -> list[Segment]:
+    tasks: dict[Any, Any] = dict(graph.tasks)
+    dependencies = {key: task.dependencies for key, task in tasks.items()}
+    places: Mapping[Any, int] = order(tasks)
+    return collapse(dependencies, graph.roots, places)
+
+
+def _new_run(
+    run: str,
+    graph: Normalised,
+    segments: Sequence[Segment],
+    manifest: Manifest,
+    platform: Platform,
+) -> NewRun:
+    try:
+        specs = [spec.to_bytes() for spec in make_specs(segments, graph.tasks)]
+    except SpecError as error:
+        raise RunError(
+            f"task {error.task!r} cannot be pickled: {error.__cause__}",
+            "Open files, connections and locks inside the task, not outside it.",
+        ) from error
+    options = manifest.options
+    return NewRun(
+        run=run,
+        specs=specs,
+        inputs=[segment.inputs for segment in segments],
+        references=[segment.references for segment in segments],
+        leaves=leaves(segments),
+        lease_seconds=options.lease_seconds,
+        handoff_seconds=platform.handoff_seconds,
+        max_live=options.max_executors,
+        keep_seconds=options.keep_seconds,
+        manifest=manifest.to_bytes(),
+    )
+
+
+def _leaf_events(
+    run: str, segments: Sequence[Segment], manifest: Manifest, platform: Platform
+) -> list[ExecutorEvent]:
+    starts = [Start(number) for number in leaves(segments)]
+    most = manifest.options.max_executors
+    groups = _grouped(starts, most) if most else platform.grouped(starts)
+    return [event_of(run, manifest, group) for group in groups]
+
+
+def _grouped(starts: Sequence[Start], groups: int) -> list[list[Start]]:
+    """Split into contiguous groups of nearly the same size: neighbours share their children."""
+    groups = min(groups, len(starts))
+    bounds = [len(starts) * i // groups for i in range(groups + 1)] if groups else [0]
+    return [list(starts[first:last]) for first, last in pairwise(bounds)]
