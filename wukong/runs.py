@@ -74,6 +74,7 @@ class Run:
         self._waiting = set(submitted.manifest.roots)
         self._bookmark = ""
         self._lost: dict[int, set[int]] = {}
+        self._causes: dict[int, str] = {}
         self._progress = (0, 0)
         self._progress_at = 0.0
 
@@ -123,7 +124,7 @@ class Run:
                     self._raise_end(news.ended)
                 now = time.monotonic()
                 self._keep_deadline(now - started)
-                if now - cared > CARE_SECONDS:
+                if self._bury() or now - cared > CARE_SECONDS:
                     self._care()
                     cared = now
         except BaseException:
@@ -197,9 +198,17 @@ class Run:
                 "Give it more time with deadline=..., or more Executors.",
             )
 
+    def _bury(self) -> bool:
+        """End the leases of Executors that the platform knows to have died; tells if any had."""
+        deaths = self._platform.check()
+        for death in deaths:
+            segments = [start.segment for start in death.event.starts]
+            self._storage.expire(death.event.run, segments)
+            self._causes |= dict.fromkeys(segments, death.cause)
+        return bool(deaths)
+
     def _care(self) -> None:
         """Have started again what was refused, and lineages whose lease has expired."""
-        self._platform.check()
         status = self._storage.status(self.id)
         if status.state is None:
             raise RunError(
@@ -216,9 +225,10 @@ class Run:
             if len(lost) >= self._manifest.options.max_attempts:
                 known = self._names.get(start.segment, (f"segment {start.segment}",))
                 keys = ", ".join(map(str, known))
+                cause = self._causes.get(start.segment, "")
                 raise RunError(
                     f"run {self.id}: the Executor that begins with {keys} was lost "
-                    f"{len(lost)} times",
+                    f"{len(lost)} times" + (f"; {cause}" if cause else ""),
                     "It runs out of memory or time, or ends the process: give it more memory or "
                     "smaller chunks; the function's log group tells which.",
                 )

@@ -206,7 +206,7 @@ def test_an_executor_that_dies_again_and_again_ends_the_run_with_its_task() -> N
 
     options = {"lease_seconds": 0.5, "max_attempts": 2}
     with wukong.Client(wukong.Config(), platform="local", workers=1, **options):
-        with pytest.raises(RunError, match="begins with dies-.* was lost 2 times"):
+        with pytest.raises(RunError, match="begins with dies-.* was lost 2 times; .* when memory"):
             dask.delayed(dies)().compute()
 
 

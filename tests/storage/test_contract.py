@@ -172,6 +172,16 @@ def test_an_expired_lease_is_reaped_into_the_next_epoch_which_owns_the_same(
     assert [claim.segment for claim in storage.owned(run_id, alive)] == [1]
 
 
+def test_the_lease_of_an_executor_that_is_known_to_be_dead_is_over_at_once(
+    storage: Storage, run_id: str
+) -> None:
+    storage.create(diamond(run_id))
+    begin(storage, run_id, 0)
+    assert storage.reap(run_id) == []
+    storage.expire(run_id, [0, 1, 2, 3])
+    assert storage.reap(run_id) == [Start(0, 2)], "the others have no lease"
+
+
 def test_a_lineage_that_is_passed_on_belongs_to_its_next_epoch(
     storage: Storage, run_id: str
 ) -> None:

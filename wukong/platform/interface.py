@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from wukong.errors import WukongError
 from wukong.messages import ExecutorEvent, InvokerReport, Start, Targets
@@ -14,6 +15,14 @@ SHARES = 4
 
 class PlatformError(WukongError):
     """Functions cannot be started: missing, not allowed, or not reachable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """What an Executor was to do that has died, and what it died of."""
+
+    event: ExecutorEvent
+    cause: str
 
 
 class Platform(abc.ABC):
@@ -56,9 +65,15 @@ class Platform(abc.ABC):
     def start(self, events: Sequence[ExecutorEvent]) -> InvokerReport:
         """Start Executors and report which were not accepted; never raises for a single one."""
 
-    def check(self) -> None:
-        """Raise `PlatformError` if the platform has come to a stop while a run waits for it."""
-        return
+    def check(self) -> Sequence[Death]:
+        """Give the Executors of which the platform knows that they died since the last look.
+
+        Raises
+        ------
+        PlatformError
+            If the platform has come to a stop while a run waits for it.
+        """
+        return ()
 
     def close(self) -> None:
         """Stop what this object has started."""

@@ -1,15 +1,17 @@
 """The local platform: worker processes on this machine, as Lambda's sandboxes would be.
 
 Workers take events from a list in Valkey. A worker moves an event to a list of its own while it
-runs it, so that the event of a worker that dies goes back to the queue; what that Executor had
-already begun is re-driven when its lease expires.
+runs it, so that it is known what a worker that died was about; whoever follows the run has it begun
+again.
 
     start ──RPUSH──> w:{queue}:events ──BLMOVE──> w:{queue}:taken:<worker> ──> Executor
 """
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -23,7 +25,7 @@ from valkey.exceptions import ValkeyError
 
 from wukong.messages import ExecutorEvent, InvokerReport, Targets
 from wukong.platform.handlers import EXECUTOR
-from wukong.platform.interface import Platform, PlatformError
+from wukong.platform.interface import Death, Platform, PlatformError
 
 MOST_DEATHS = 10
 """After so many deaths of workers during one run it is not going to get anywhere."""
@@ -100,8 +102,9 @@ class LocalPlatform(QueuePlatform):
         """Process ids of the workers, by name."""
         return {name: process.pid for name, process in self._workers.items()}
 
-    def check(self) -> None:
-        """Replace workers that have died and put what they had taken back into the queue."""
+    def check(self) -> list[Death]:
+        """Replace workers that have died, and give what they had taken."""
+        deaths: list[Death] = []
         for name, process in list(self._workers.items()):
             if process.poll() is None:
                 continue
@@ -114,9 +117,11 @@ class LocalPlatform(QueuePlatform):
                     "A status of -9 usually means that the machine ran out of memory: use fewer "
                     "workers or smaller chunks.",
                 )
-            while self._server.lmove(taken_key(self._queue, name), events_key(self._queue)):
-                continue
+            cause = _cause(process.returncode)
+            while taken := self._server.lpop(taken_key(self._queue, name)):
+                deaths.append(Death(ExecutorEvent.from_event(json.loads(taken)), cause))
             self._hire()
+        return deaths
 
     def close(self) -> None:
         """End the workers and what they are doing."""
@@ -151,3 +156,10 @@ class LocalPlatform(QueuePlatform):
             env={**os.environ, **settings},
             stdin=subprocess.DEVNULL,
         )
+
+
+def _cause(status: int) -> str:
+    """Say what a process died of, given its exit status."""
+    if status == -signal.SIGKILL:
+        return "its process was killed, as the system does when memory runs out"
+    return f"its process ended with status {status}"

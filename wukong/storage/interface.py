@@ -280,6 +280,10 @@ class Storage(abc.ABC):
         """
 
     @abc.abstractmethod
+    def expire(self, run: str, segments: Sequence[int]) -> None:
+        """Take the leases of lineages for over whose Executor is known to have died."""
+
+    @abc.abstractmethod
     def stop(self, run: str, state: RunState, failure: bytes = b"") -> bool:
         """End a running run; False if it had ended already. The first failure is kept."""
 

@@ -248,6 +248,13 @@ class MemoryStorage(Storage):
                 found.append(Start(segment, attempt.epoch))
             return found
 
+    def expire(self, run: str, segments: Sequence[int]) -> None:
+        with self._changed:
+            state = self._running(run)
+            for segment in segments:
+                if state is not None and segment in state.lease:
+                    state.lease[segment] = self._clock()
+
     def stop(self, run: str, state: RunState, failure: bytes = b"") -> bool:
         with self._changed:
             running = self._running(run)

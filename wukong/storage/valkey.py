@@ -155,6 +155,14 @@ class ValkeyStorage(Storage):
         found = reply[1]
         return [Start(int(s), int(e)) for s, e in zip(found[::2], found[1::2], strict=True)]
 
+    def expire(self, run: str, segments: Sequence[int]) -> None:
+        if segments:
+            with self._reached():
+                now = _clock(self._server)
+                over = {str(segment): now for segment in segments}
+                # Only where there still is a lease: the others are done.
+                self._server.zadd(_prefix(run) + "lease", over, xx=True)
+
     def stop(self, run: str, state: RunState, failure: bytes = b"") -> bool:
         return bool(self._call(run, "stop", str(state), failure)[0] == b"OK")
 
