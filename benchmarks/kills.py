@@ -3,8 +3,9 @@
 Method: a blocked matrix product and a tall-skinny QR on two worker processes, undisturbed a few
 times, then again and again while, at random moments of the run's expected time, one worker or both
 are sent SIGKILL. On Lambda nobody would know of such a death before the lease is over, so a run may
-take the lease's time longer; here the client sees it. It ends with status 1 if a result was wrong, and prints last the time
-of the slowest run, in parts of three times the undisturbed one plus the lease.
+take the lease's time longer; here the client sees it. It ends with status 1 if a result was wrong,
+and prints last the time of the slowest run, in parts of three times the undisturbed one plus the
+lease.
 
     python benchmarks/kills.py [runs of each] [seed]
 """
