@@ -1,4 +1,4 @@
-"""Worker processes killed at random during real computations; benchmarks/kills.py does it longer."""
+"""Worker processes killed at random in real computations; benchmarks/kills.py does it longer."""
 
 from __future__ import annotations
 
