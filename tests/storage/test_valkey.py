@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
+import struct
 
 import pytest
 from valkey import Valkey
 
 from wukong.messages import Start
-from wukong.storage import Arrival, NewRun, StorageError, open_storage
+from wukong.storage import Arrival, DataRef, NewRun, StorageError, open_storage, pages
 from wukong.storage.valkey import ValkeyStorage
 
 
@@ -93,3 +94,63 @@ def test_a_fan_out_and_a_fan_in_of_twenty_thousand_work(valkey_url: str, run_id:
     assert len(arrived.here[0].inputs) == wide
     done = Arrival(last, b"", True, tuple(middle), (), True)
     assert len(store.arrive(run_id, begun.lineage, done).deletable) == wide
+
+
+def test_a_wide_arrival_that_stops_between_its_pages_is_finished_by_the_next_epoch(
+    valkey_url: str, run_id: str
+) -> None:
+    """No child is counted twice, and the output that was official first stays so."""
+    wide = 5 * pages.PAGE // 2
+    last = wide + 1
+    store = ValkeyStorage(valkey_url)
+    store.create(
+        NewRun(
+            run_id,
+            specs=[b""] * (wide + 2),
+            inputs=[(), *[(0,)] * wide, tuple(range(1, last))],
+            references=[wide, *[1] * wide, 1],
+            leaves=[0],
+        )
+    )
+    (begun,) = store.begin(run_id, [Start(0)], "t")
+    assert begun is not None
+    out = Arrival(0, b"x", False, (), tuple((child, 1) for child in range(1, last)), False)
+    calls = pages.calls(begun.lineage, out)
+    assert len(calls) == 3
+    store._call_all(run_id, calls[:1])
+    assert store.status(run_id).live == pages.PAGE
+    store.expire(run_id, [0])
+    assert store.reap(run_id) == [Start(0, 2)]
+    (again,) = store.begin(run_id, [Start(0, 2)], "u")
+    assert again is not None
+    mine = store.owned(run_id, again.lineage)
+    assert [claim.segment for claim in mine] == [1]
+    assert mine[0].inputs == (DataRef(0, "0.1"),)
+    assert store.status(run_id).live == wide
+    store.owned(run_id, again.lineage)
+    counters = Valkey.from_url(valkey_url).get(f"w:{{{run_id}}}:cnt")
+    assert struct.unpack(f">{wide + 2}I", counters) == (0, *[1] * wide, 0)
+
+
+def test_repeating_a_wide_arrival_counts_nothing_and_answers_the_same(
+    valkey_url: str, run_id: str
+) -> None:
+    wide = 3 * pages.PAGE
+    store = ValkeyStorage(valkey_url)
+    store.create(
+        NewRun(
+            run_id,
+            specs=[b""] * (wide + 1),
+            inputs=[(), *[(0,)] * wide],
+            references=[wide, *[1] * wide],
+            leaves=[0],
+        )
+    )
+    (begun,) = store.begin(run_id, [Start(0)], "t")
+    assert begun is not None
+    out = Arrival(0, b"x", False, (), tuple((child, 1) for child in range(1, wide + 1)), False)
+    first = store.arrive(run_id, begun.lineage, out)
+    assert len(first.handed_off) == wide - 1
+    assert store.arrive(run_id, begun.lineage, out) == first
+    counters = Valkey.from_url(valkey_url).get(f"w:{{{run_id}}}:cnt")
+    assert struct.unpack(f">{wide + 1}I", counters) == (0, *[1] * wide)

@@ -18,17 +18,22 @@
 --   KEYS[11] spec   hash     segment -> its specification, opaque here
 --   KEYS[12] inp    hash     segment -> its inputs, decimal, separated by blanks
 --   KEYS[13] err    string   the first failure of the run, opaque here
+--   KEYS[14] left   hash     segment -> the next page of its wide arrival; '<segment>:rest' -> all
+--                            that comes after the first page, opaque here, for a re-drive
 --
 -- Invariants. done[d] is set once, together with the counters of all children of d, so a repeated
--- arrive counts nothing twice. Claims belong to a lineage, not to a process, so a repeated call or
+-- arrive counts nothing twice. What concerns many segments comes in pages, each a call of its own so
+-- that nobody waits for long: done[d] is set with the first, and left[d] counts the others, so that
+-- each counts once as well. Claims belong to a lineage, not to a process, so a repeated call or
 -- a re-driven lineage is given the same children again. Whoever is not of the current epoch of its
 -- lineage is answered FENCED and must stop.
 
 local st, done, cnt, claim, refs, lease = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local ep, ver, news, cfg, spec, inp, err =
-  KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13]
+local ep, ver, news, cfg, spec, inp, err, left =
+  KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14]
 
 local INLINE_BYTES, INLINE_INPUTS = 4096, 16  -- storage/interface.py says the same
+local LONG_INPUTS = 600  -- bytes: of so many inputs the Executor asks for the versions itself
 
 local function get(key, kind, i) return redis.call('BITFIELD', key, 'GET', kind, '#' .. i)[1] end
 local function set(key, kind, i, v) redis.call('BITFIELD', key, 'SET', kind, '#' .. i, v) end
@@ -52,10 +57,13 @@ local function small(x, version)
 end
 
 -- What an Executor needs to run a segment: {segment, specification, {input, version, data, ...}}.
--- The data of `held`, which it has just made, and that of many inputs is left out.
+-- The data of `held`, which it has just made, and that of many inputs is left out; very many inputs
+-- are given as they are written.
 local function claimed(c, held)
   local inputs = {}
-  for x in string.gmatch(redis.call('HGET', inp, c) or '', '%d+') do
+  local written = redis.call('HGET', inp, c) or ''
+  if #written > LONG_INPUTS then return {c, redis.call('HGET', spec, c) or '', written} end
+  for x in string.gmatch(written, '%d+') do
     local version = redis.call('HGET', ver, x) or ''
     local n = #inputs
     inputs[n + 1], inputs[n + 2], inputs[n + 3] = tonumber(x), version, false
@@ -101,21 +109,12 @@ function operation.begin()
   return {'GO', at, claimed(s), config('ttl')}
 end
 
--- arrive s epoch d root last n-inputs input... (child n-inputs-of-child)...
---   -> OK {claim of a child to run here}... {child handed off}... {input, version deletable}...
--- The output of d is stored already. `last` says that s has nothing else to do: if it is given no
--- child either, its lease ends with this call.
-function operation.arrive()
-  local s, epoch = lineage()
-  local d, root, last, n = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
-  if not current(s, epoch) then return {'FENCED'} end
-  if get(claim, 'u32', d) ~= s + 1 then return {'FENCED'} end
-  extend(s)
-  local new = redis.call('SETBIT', done, d, 1) == 0
-  if new then redis.call('HSET', ver, d, s .. '.' .. epoch) end
+-- Counts the arrival of d for n inputs, from ARGV[i] on, and for the children after them, and gives
+-- {claim of a child to run here}... {child handed off}... {input, version deletable}...
+local function counted(s, d, new, i, n)
   local deletable = {}
-  for i = 8, 7 + n do
-    local x = ARGV[i]
+  for k = i, i + n - 1 do
+    local x = ARGV[k]
     if new then add(refs, 'i32', x, -1) end
     if get(refs, 'i32', x) == 0 then
       deletable[#deletable + 1] = tonumber(x)
@@ -125,21 +124,22 @@ function operation.arrive()
   local here, handed = {}, {}
   local most = config('live')
   local live = redis.call('ZCARD', lease) - 1
-  for i = 8 + n, #ARGV, 2 do
-    local c, need = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
+  local until_begun = tostring(now() + config('handoff'))
+  for k = i + n, #ARGV, 2 do
+    local c, need = tonumber(ARGV[k]), tonumber(ARGV[k + 1])
     local arrived = new and add(cnt, 'u32', c, 1) or get(cnt, 'u32', c)
     if redis.call('GETBIT', done, c) == 0 then
       local owner = get(claim, 'u32', c)
       if owner == s + 1 then
         here[#here + 1] = claimed(c, d)
       elseif owner == 0 and arrived >= need then
-        if #here == 0 or (most > 0 and live >= most) then
+        if ARGV[1] == 'arrive' and #here == 0 or (most > 0 and live >= most) then
           set(claim, 'u32', c, s + 1)
           here[#here + 1] = claimed(c, d)
         else
           set(claim, 'u32', c, c + 1)
           redis.call('HSET', ep, c, '1:P')
-          redis.call('ZADD', lease, now() + config('handoff'), c)
+          redis.call('ZADD', lease, until_begun, c)
           live = live + 1
           handed[#handed + 1] = c
         end
@@ -148,9 +148,39 @@ function operation.arrive()
       end
     end
   end
-  if root == '1' and new then redis.call('XADD', news, '*', 'root', d) end
-  if last == '1' and #here == 0 then finish(s) end
   return {'OK', here, handed, deletable}
+end
+
+-- arrive s epoch d root last rest n-inputs input... (child n-inputs-of-child)... -> as counted
+-- The output of d is stored already. `last` says that s has nothing else to do: if it is given no
+-- child either, its lease ends with this call. `rest` is what comes in more pages, if there are any.
+function operation.arrive()
+  local s, epoch = lineage()
+  local d, root, last, rest, n = ARGV[4], ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
+  if not current(s, epoch) then return {'FENCED'} end
+  if get(claim, 'u32', d) ~= s + 1 then return {'FENCED'} end
+  extend(s)
+  local new = redis.call('SETBIT', done, d, 1) == 0
+  if new then redis.call('HSET', ver, d, s .. '.' .. epoch) end
+  if new and rest ~= '' then redis.call('HSET', left, d, 1, d .. ':rest', rest) end
+  local answer = counted(s, d, new, 9, n)
+  if root == '1' and new then redis.call('XADD', news, '*', 'root', d) end
+  if last == '1' and #answer[2] == 0 then finish(s) end
+  return answer
+end
+
+-- more s epoch d page pages n-inputs input... (child n-inputs-of-child)... -> as counted
+-- A further page of an arrival, counted from 1; only the first page keeps a child here.
+function operation.more()
+  local s, epoch = lineage()
+  local d, page, pages, n = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+  if not current(s, epoch) then return {'FENCED'} end
+  if get(claim, 'u32', d) ~= s + 1 then return {'FENCED'} end
+  extend(s)
+  local new = tonumber(redis.call('HGET', left, d) or -1) == page
+  if new and page + 1 < pages then redis.call('HSET', left, d, page + 1) end
+  if new and page + 1 == pages then redis.call('HDEL', left, d, d .. ':rest') end
+  return counted(s, d, new, 8, n)
 end
 
 -- claims s epoch segment... -> OK {claim}...  For a re-driven lineage that looks at what it owns.

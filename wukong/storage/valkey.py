@@ -23,6 +23,7 @@ from valkey.exceptions import TimeoutError as ValkeyTimeoutError
 from valkey.retry import Retry
 
 from wukong.messages import Start
+from wukong.storage import pages
 from wukong.storage.interface import (
     Arrival,
     Arrived,
@@ -48,7 +49,7 @@ CHUNK = 1000
 
 _CONTROL = (
     *("st", "done", "cnt", "claim", "refs", "lease", "ep"),
-    *("ver", "news", "cfg", "spec", "inp", "err"),
+    *("ver", "news", "cfg", "spec", "inp", "err", "left"),
 )
 """The keys of a run, in the order in which protocol.lua names them."""
 
@@ -88,8 +89,9 @@ class ValkeyStorage(Storage):
             pipe.zadd(prefix + "lease", _with_sentinel("inf", leaves, deadline))
             pipe.hset(prefix + "ep", mapping=_with_sentinel("", leaves, "1:P"))
             pipe.hset(prefix + "ver", "-", "")
+            pipe.hset(prefix + "left", "-", "")
             pipe.xadd(prefix + "news", {"created": count})
-            for key in _CONTROL[1:-1]:
+            for key in _CONTROL[1:]:
                 pipe.expire(prefix + key, keep)
             # Last, because whoever sees the state may use all the rest.
             pipe.set(prefix + "st", RunState.RUNNING, ex=keep)
@@ -102,7 +104,9 @@ class ValkeyStorage(Storage):
     def begin(self, run: str, starts: Sequence[Start], token: str) -> list[Begun | None]:
         calls = [("begin", start.segment, start.epoch, token) for start in starts]
         replies = self._call_all(run, calls)
-        return [_begun(start, reply) for start, reply in zip(starts, replies, strict=True)]
+        return [
+            self._begun(run, start, reply) for start, reply in zip(starts, replies, strict=True)
+        ]
 
     def arrive_all(
         self, run: str, arrivals: Sequence[tuple[Lineage, Arrival]]
@@ -114,11 +118,23 @@ class ValkeyStorage(Storage):
             before.append(("SET", key, arrival.output, "EX", self._keep(run)))
             if arrival.garbage:
                 before.append(("UNLINK", *(_data_key(run, ref) for ref in arrival.garbage)))
-        replies = self._call_all(run, [_arrival(*one) for one in arrivals], before)
-        return [_arrived(reply) for reply in replies]
+        calls = [pages.calls(*one) for one in arrivals]
+        replies = iter(self._call_all(run, [call for some in calls for call in some], before))
+        answers = [self._arrived(run, [next(replies) for _ in some]) for some in calls]
+        for (lineage, arrival), some, answer in zip(arrivals, calls, answers, strict=True):
+            if len(some) > 1 and arrival.last and answer is not None and not answer.here:
+                self.finish(run, lineage)
+        return answers
 
     def owned(self, run: str, lineage: Lineage) -> list[Claim]:
         prefix = _prefix(run)
+        with self._reached():
+            left = self._server.hgetall(prefix + "left")
+        for name, page in left.items():
+            if name.isdigit():
+                # What it hands off is started when its lease is over.
+                rest = left[name + b":rest"]
+                self._call_all(run, pages.rest_calls(lineage, int(name), int(page), rest))
         with self._reached():
             claims, done = self._server.mget(prefix + "claim", prefix + "done")
         if claims is None or done is None:
@@ -131,7 +147,7 @@ class ValkeyStorage(Storage):
         ]
         reply = self._call(run, "claims", lineage.segment, lineage.epoch, *mine)
         _unfenced(reply)
-        return [_claim(item) for item in reply[1]]
+        return self._claims(run, reply[1])
 
     def beat(self, run: str, lineages: Sequence[Lineage]) -> list[int]:
         pairs = [number for one in lineages for number in (one.segment, one.epoch)]
@@ -207,8 +223,11 @@ class ValkeyStorage(Storage):
     def versions(self, run: str, segments: Sequence[int]) -> list[DataRef | None]:
         if not segments:
             return []
-        with self._reached():
-            found = self._server.hmget(_prefix(run) + "ver", [str(s) for s in segments])
+        found: list[bytes | None] = []
+        for first in range(0, len(segments), CHUNK):
+            some = [str(segment) for segment in segments[first : first + CHUNK]]
+            with self._reached():
+                found += self._server.hmget(_prefix(run) + "ver", some)
         return [
             DataRef(segment, version.decode()) if version else None
             for segment, version in zip(segments, found, strict=True)
@@ -272,6 +291,41 @@ class ValkeyStorage(Storage):
             except NoScriptError:
                 self._server.script_load(self._script)
                 return exchange(self._server, packed)[len(before) :]
+
+    def _begun(self, run: str, start: Start, reply: list[Any]) -> Begun | None:
+        if reply[0] != b"GO":
+            return None
+        lineage = Lineage(start.segment, int(reply[1]))
+        (claim,) = self._claims(run, [reply[2]])
+        return Begun(lineage, claim, int(reply[3]) / 1000)
+
+    def _arrived(self, run: str, replies: list[list[Any]]) -> Arrived | None:
+        if any(reply[0] != b"OK" for reply in replies):
+            return None
+        return pages.merged(
+            [
+                Arrived(
+                    here=tuple(self._claims(run, here)),
+                    handed_off=tuple(Start(int(segment)) for segment in handed_off),
+                    deletable=_refs(deletable),
+                )
+                for _, here, handed_off, deletable in replies
+            ]
+        )
+
+    def _claims(self, run: str, items: Sequence[list[Any]]) -> list[Claim]:
+        """Read claims; the versions of very many inputs are asked for here."""
+        claims = []
+        for segment, spec, inputs in items:
+            if isinstance(inputs, bytes):
+                numbers = [int(number) for number in inputs.split()]
+                known = self.versions(run, numbers)
+                refs = [ref or DataRef(x, "") for x, ref in zip(numbers, known, strict=True)]
+                claims.append(Claim(int(segment), bytes(spec), tuple(refs), ()))
+                continue
+            refs = list(_refs(inputs, 3))
+            claims.append(Claim(int(segment), bytes(spec), tuple(refs), tuple(inputs[2::3])))
+        return claims
 
     def _packed_call(self, run: str, call: tuple[Any, ...]) -> bytes:
         """Pack a call of the script; its keys, most of it, are packed once for a run."""
@@ -357,44 +411,9 @@ def _unfenced(reply: list[Any]) -> None:
         raise Fenced
 
 
-def _arrival(lineage: Lineage, arrival: Arrival) -> tuple[Any, ...]:
-    return (
-        *("arrive", lineage.segment, lineage.epoch, arrival.segment),
-        *(int(arrival.root), int(arrival.last), len(arrival.inputs)),
-        *arrival.inputs,
-        *(number for pair in arrival.children for number in pair),
-    )
-
-
-def _arrived(reply: list[Any]) -> Arrived | None:
-    if reply[0] != b"OK":
-        return None
-    here, handed_off, deletable = reply[1:]
-    return Arrived(
-        here=tuple(_claim(item) for item in here),
-        handed_off=tuple(Start(int(segment)) for segment in handed_off),
-        deletable=_refs(deletable),
-    )
-
-
-def _begun(start: Start, reply: list[Any]) -> Begun | None:
-    if reply[0] != b"GO":
-        return None
-    lineage = Lineage(start.segment, int(reply[1]))
-    return Begun(lineage, _claim(reply[2]), int(reply[3]) / 1000)
-
-
-def _claim(item: list[Any]) -> Claim:
-    segment, spec, inputs = item
-    refs = tuple(
-        DataRef(int(segment), version.decode())
-        for segment, version in zip(inputs[::3], inputs[1::3], strict=True)
-    )
-    return Claim(int(segment), bytes(spec), refs, tuple(inputs[2::3]))
-
-
-def _refs(pairs: list[Any]) -> tuple[DataRef, ...]:
+def _refs(items: list[Any], width: int = 2) -> tuple[DataRef, ...]:
+    """Read (segment, version, ...) items that are written one after another."""
     return tuple(
         DataRef(int(segment), version.decode())
-        for segment, version in zip(pairs[::2], pairs[1::2], strict=True)
+        for segment, version in zip(items[::width], items[1::width], strict=True)
     )

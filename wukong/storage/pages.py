@@ -1,0 +1,67 @@
+"""Wide arrivals in pages: one call of the script for so many segments that nobody waits for long.
+
+    arrive: the first PAGE of (children, then inputs) + the rest, packed, for a re-drive
+    more:   page 1, page 2, ...   in the same round trip
+
+Children come first, so that the first page has one for the lineage to carry on with.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from wukong.storage.interface import Arrival, Arrived, Lineage
+
+PAGE = 100
+"""Segments in one call; a call for so many takes the server less than a millisecond."""
+
+Item = tuple[int, int]
+"""A child and the number of its inputs, or an input and INPUT."""
+
+INPUT = 0xFFFFFFFF
+
+
+def calls(lineage: Lineage, arrival: Arrival) -> list[tuple[Any, ...]]:
+    """Give the calls of protocol.lua that make one arrival."""
+    items = [*arrival.children, *((segment, INPUT) for segment in arrival.inputs)]
+    rest = b"".join(struct.pack(">II", *item) for item in items[PAGE:])
+    first = (
+        *("arrive", lineage.segment, lineage.epoch, arrival.segment),
+        *(int(arrival.root), int(arrival.last and not rest), rest),
+        *_arguments(items[:PAGE]),
+    )
+    return [first, *_more(lineage, arrival.segment, items[PAGE:])]
+
+
+def rest_calls(lineage: Lineage, segment: int, page: int, rest: bytes) -> list[tuple[Any, ...]]:
+    """Give the calls that are left of an arrival, from the next `page` on."""
+    items = [(number, need) for number, need in struct.iter_unpack(">II", rest)]
+    return _more(lineage, segment, items)[page - 1 :]
+
+
+def merged(answers: Sequence[Arrived]) -> Arrived:
+    """Make one answer of those to all pages of an arrival."""
+    if len(answers) == 1:
+        return answers[0]
+    return Arrived(
+        here=tuple(claim for answer in answers for claim in answer.here),
+        handed_off=tuple(start for answer in answers for start in answer.handed_off),
+        deletable=tuple(ref for answer in answers for ref in answer.deletable),
+    )
+
+
+def _more(lineage: Lineage, segment: int, items: Sequence[Item]) -> list[tuple[Any, ...]]:
+    pages = [items[first : first + PAGE] for first in range(0, len(items), PAGE)]
+    where = (lineage.segment, lineage.epoch, segment)
+    return [
+        ("more", *where, number, len(pages) + 1, *_arguments(page))
+        for number, page in enumerate(pages, 1)
+    ]
+
+
+def _arguments(items: Sequence[Item]) -> tuple[int, ...]:
+    inputs = [segment for segment, need in items if need == INPUT]
+    children = [number for item in items if item[1] != INPUT for number in item]
+    return len(inputs), *inputs, *children
