@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import pytest
 
+from tests.cluster import valkey_cluster
 from wukong.stack.embedded import EmbeddedAws
 from wukong.stack.valkey import EmbeddedValkey
 from wukong.storage import Storage
@@ -31,10 +32,21 @@ def aws() -> Iterator[EmbeddedAws]:
         yield running
 
 
-@pytest.fixture(params=["valkey", "memory"])
-def storage(request: pytest.FixtureRequest, valkey_url: str) -> Iterator[Storage]:
+@pytest.fixture(scope="session")
+def cluster_url() -> Iterator[str]:
+    """Three Valkey servers that share the slots; the address of one of them."""
+    with valkey_cluster(3) as url:
+        yield url
+
+
+@pytest.fixture(params=["valkey", "cluster", "memory"])
+def storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
     """Every back-end; what one does, all do."""
-    store: Storage = ValkeyStorage(valkey_url) if request.param == "valkey" else MemoryStorage()
+    store: Storage
+    if request.param == "memory":
+        store = MemoryStorage()
+    else:
+        store = ValkeyStorage(request.getfixturevalue(f"{request.param}_url"))
     yield store
     store.close()
 

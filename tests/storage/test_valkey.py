@@ -5,9 +5,13 @@ from __future__ import annotations
 import socket
 import struct
 
+import dask.array as da
 import pytest
 from valkey import Valkey
+from valkey.crc import key_slot
 
+from wukong.client import Client
+from wukong.config import Config, Store
 from wukong.messages import Start
 from wukong.storage import Arrival, DataRef, NewRun, StorageError, open_storage, pages
 from wukong.storage.valkey import ValkeyStorage
@@ -154,3 +158,19 @@ def test_repeating_a_wide_arrival_counts_nothing_and_answers_the_same(
     assert store.arrive(run_id, begun.lineage, out) == first
     counters = Valkey.from_url(valkey_url).get(f"w:{{{run_id}}}:cnt")
     assert struct.unpack(f">{wide + 1}I", counters) == (0, *[1] * wide)
+
+
+def test_runs_of_a_cluster_are_on_all_its_nodes_and_followed_from_any(cluster_url: str) -> None:
+    config = Config(store=Store(url=cluster_url))
+    with Client(config, platform="threads", workers=2) as client:
+        for _ in range(4):
+            assert da.arange(64, chunks=4).sum().compute(scheduler=client) == 2016
+
+
+def test_a_node_that_is_gone_is_looked_for_again(cluster_url: str, run_id: str) -> None:
+    store = ValkeyStorage(cluster_url)
+    store.create(NewRun(run_id, [b"a"], [()], [1], [0]))
+    store._nodes._homes[key_slot(run_id.encode())] = Valkey(port=closed_port())
+    (begun,) = store.begin(run_id, [Start(0)], "t")
+    assert begun is not None
+    store.close()

@@ -1,26 +1,19 @@
 """The Valkey back-end: control state changed by one Lua file, outputs as plain keys.
 
-Works with Valkey and Redis from version 7, alone, with TLS, or in cluster mode (all keys of a run
-share one hash tag). Connections open when first used; every command has a time limit and a bounded
-number of retries, which the protocol makes harmless.
+Works with Valkey and Redis from version 7, alone, with TLS, or in cluster mode, where all keys of a
+run are on one node as they share a hash tag (`nodes.py`). Every command has a time limit and a
+bounded number of retries, which the protocol makes harmless.
 """
 
 from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
-from urllib.parse import urlsplit
 
-from valkey import Valkey
-from valkey.backoff import ExponentialBackoff
-from valkey.exceptions import ConnectionError as ValkeyConnectionError
-from valkey.exceptions import NoScriptError, ValkeyError
-from valkey.exceptions import TimeoutError as ValkeyTimeoutError
-from valkey.retry import Retry
+from valkey.exceptions import NoScriptError
 
 from wukong.messages import Start
 from wukong.storage import pages
@@ -37,13 +30,12 @@ from wukong.storage.interface import (
     RunState,
     RunStatus,
     Storage,
-    StorageError,
 )
+from wukong.storage.nodes import REPLY_SECONDS, Nodes
 from wukong.storage.wire import exchange, packed_command, packed_words
 
-CONNECT_SECONDS = 5.0
-REPLY_SECONDS = 30.0
-RETRIES = 3
+LISTEN_SECONDS = REPLY_SECONDS / 2
+
 CHUNK = 1000
 """How many fields one command writes: long commands would keep the server from others."""
 
@@ -58,24 +50,18 @@ class ValkeyStorage(Storage):
     """Keeps runs on a Valkey server; `url` as in `open_storage`."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
         self._kept: dict[str, int] = {}
         self._keys: dict[str, bytes] = {}
         self._script = files("wukong.storage").joinpath("protocol.lua").read_bytes()
         self._sha = hashlib.sha1(self._script, usedforsecurity=False).hexdigest()
-        # The library types its replies as 'awaitable or not'; this is the blocking client.
-        self._server: Any = Valkey.from_url(
-            url,
-            socket_connect_timeout=CONNECT_SECONDS,
-            socket_timeout=REPLY_SECONDS,
-            retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), RETRIES),
-            retry_on_error=[ValkeyConnectionError, ValkeyTimeoutError],
-        )
+        self._nodes = Nodes(url)
 
     def create(self, new: NewRun) -> None:
         prefix, keep = _prefix(new.run), new.keep_seconds
         count, leaves = len(new.specs), set(new.leaves)
-        with self._reached(), _sending(self._server) as pipe:
+
+        def write(server: Any) -> None:
+            pipe = server.pipeline(transaction=False)
             pipe.set(prefix + "done", bytes(count // 8 + 1))
             pipe.set(prefix + "cnt", bytes(4 * count))
             pipe.set(prefix + "claim", _u32(i + 1 if i in leaves else 0 for i in range(count)))
@@ -85,7 +71,7 @@ class ValkeyStorage(Storage):
                 some = range(first, min(first + CHUNK, count))
                 pipe.hset(prefix + "spec", mapping={i: new.specs[i] for i in some})
                 pipe.hset(prefix + "inp", mapping={i: _words(new.inputs[i]) for i in some})
-            deadline = _clock(self._server) + int(new.handoff_seconds * 1000)
+            deadline = _clock(server) + int(new.handoff_seconds * 1000)
             pipe.zadd(prefix + "lease", _with_sentinel("inf", leaves, deadline))
             pipe.hset(prefix + "ep", mapping=_with_sentinel("", leaves, "1:P"))
             pipe.hset(prefix + "ver", "-", "")
@@ -95,10 +81,13 @@ class ValkeyStorage(Storage):
                 pipe.expire(prefix + key, keep)
             # Last, because whoever sees the state may use all the rest.
             pipe.set(prefix + "st", RunState.RUNNING, ex=keep)
+            pipe.execute()
+
+        self._nodes.on(new.run, write)
 
     def manifest(self, run: str) -> bytes | None:
-        with self._reached():
-            found = self._server.hget(_prefix(run) + "cfg", "manifest")
+        key = _prefix(run) + "cfg"
+        found = self._nodes.on(run, lambda server: server.hget(key, "manifest"))
         return bytes(found) if found is not None else None
 
     def begin(self, run: str, starts: Sequence[Start], token: str) -> list[Begun | None]:
@@ -128,15 +117,14 @@ class ValkeyStorage(Storage):
 
     def owned(self, run: str, lineage: Lineage) -> list[Claim]:
         prefix = _prefix(run)
-        with self._reached():
-            left = self._server.hgetall(prefix + "left")
+        left = self._nodes.on(run, lambda server: server.hgetall(prefix + "left"))
         for name, page in left.items():
             if name.isdigit():
                 # What it hands off is started when its lease is over.
                 rest = left[name + b":rest"]
                 self._call_all(run, pages.rest_calls(lineage, int(name), int(page), rest))
-        with self._reached():
-            claims, done = self._server.mget(prefix + "claim", prefix + "done")
+        names = [prefix + "claim", prefix + "done"]
+        claims, done = self._nodes.on(run, lambda server: server.mget(names))
         if claims is None or done is None:
             raise Fenced
         owners = struct.unpack(f">{len(claims) // 4}I", claims)
@@ -172,26 +160,26 @@ class ValkeyStorage(Storage):
         return [Start(int(s), int(e)) for s, e in zip(found[::2], found[1::2], strict=True)]
 
     def expire(self, run: str, segments: Sequence[int]) -> None:
+        def end(server: Any) -> None:
+            over = dict.fromkeys(map(str, segments), _clock(server))
+            # Only where there still is a lease: the others are done.
+            server.zadd(_prefix(run) + "lease", over, xx=True)
+
         if segments:
-            with self._reached():
-                now = _clock(self._server)
-                over = {str(segment): now for segment in segments}
-                # Only where there still is a lease: the others are done.
-                self._server.zadd(_prefix(run) + "lease", over, xx=True)
+            self._nodes.on(run, end)
 
     def stop(self, run: str, state: RunState, failure: bytes = b"") -> bool:
         return bool(self._call(run, "stop", str(state), failure)[0] == b"OK")
 
     def failure(self, run: str) -> bytes | None:
-        with self._reached():
-            found = self._server.get(_prefix(run) + "err")
+        found = self._nodes.on(run, lambda server: server.get(_prefix(run) + "err"))
         return bytes(found) if found is not None else None
 
     def news(self, run: str, bookmark: str, timeout: float) -> News:
         key = _prefix(run) + "news"
-        wait = max(1, int(min(timeout, REPLY_SECONDS / 2) * 1000))
-        with self._reached():
-            found = self._server.xread({key: bookmark or "0"}, block=wait)
+        wait = max(1, int(min(timeout, LISTEN_SECONDS) * 1000))
+        after = {key: bookmark or "0"}
+        found = self._nodes.on(run, lambda server: server.xread(after, block=wait))
         roots, ended = [], None
         for _, entries in found or []:
             for bookmark_bytes, entry in entries:
@@ -204,11 +192,14 @@ class ValkeyStorage(Storage):
 
     def status(self, run: str) -> RunStatus:
         prefix = _prefix(run)
-        with self._reached():
-            pipe = self._server.pipeline(transaction=False)
+
+        def look(server: Any) -> Any:
+            pipe = server.pipeline(transaction=False)
             pipe.get(prefix + "st").bitcount(prefix + "done")
             pipe.zcard(prefix + "lease").hget(prefix + "cfg", "begun")
-            state, done, live, begun = pipe.execute()
+            return pipe.execute()
+
+        state, done, live, begun = self._nodes.on(run, look)
         if state is None:
             return RunStatus(None)
         return RunStatus(RunState(state.decode()), done, live - 1, int(begun or 0))
@@ -216,42 +207,50 @@ class ValkeyStorage(Storage):
     def read(self, run: str, refs: Sequence[DataRef]) -> list[bytes | None]:
         if not refs:
             return []
-        with self._reached():
-            found: list[bytes | None] = self._server.mget([_data_key(run, ref) for ref in refs])
+        keys = [_data_key(run, ref) for ref in refs]
+        found: list[bytes | None] = self._nodes.on(run, lambda server: server.mget(keys))
         return found
 
     def versions(self, run: str, segments: Sequence[int]) -> list[DataRef | None]:
         if not segments:
             return []
-        found: list[bytes | None] = []
-        for first in range(0, len(segments), CHUNK):
-            some = [str(segment) for segment in segments[first : first + CHUNK]]
-            with self._reached():
-                found += self._server.hmget(_prefix(run) + "ver", some)
+        names = list(map(str, segments))
+
+        def look(server: Any) -> list[bytes | None]:
+            pipe = server.pipeline(transaction=False)
+            for first in range(0, len(names), CHUNK):
+                pipe.hmget(_prefix(run) + "ver", names[first : first + CHUNK])
+            return [version for some in pipe.execute() for version in some]
+
+        found = self._nodes.on(run, look)
         return [
             DataRef(segment, version.decode()) if version else None
             for segment, version in zip(segments, found, strict=True)
         ]
 
     def delete(self, run: str, refs: Sequence[DataRef]) -> None:
-        if refs:
-            with self._reached():
-                self._server.unlink(*(_data_key(run, ref) for ref in refs))
+        keys = [_data_key(run, ref) for ref in refs]
+        if keys:
+            self._nodes.on(run, lambda server: server.unlink(*keys))
 
     def put_batch(self, run: str, name: str, events: bytes) -> None:
-        key = _prefix(run) + "batch"
-        with self._reached():
-            self._server.pipeline().hset(key, name, events).expire(key, self._keep(run)).execute()
+        key, keep = _prefix(run) + "batch", self._keep(run)
+
+        def write(server: Any) -> None:
+            server.pipeline().hset(key, name, events).expire(key, keep).execute()
+
+        self._nodes.on(run, write)
 
     def get_batch(self, run: str, name: str) -> bytes | None:
-        with self._reached():
-            found = self._server.hget(_prefix(run) + "batch", name)
+        key = _prefix(run) + "batch"
+        found = self._nodes.on(run, lambda server: server.hget(key, name))
         return bytes(found) if found is not None else None
 
     def drop(self, run: str) -> None:
         prefix = _prefix(run)
-        with self._reached():
-            versions = self._server.hgetall(prefix + "ver")
+
+        def remove(server: Any) -> None:
+            versions = server.hgetall(prefix + "ver")
             data = [
                 _data_key(run, DataRef(int(segment), version.decode()))
                 for segment, version in versions.items()
@@ -260,20 +259,23 @@ class ValkeyStorage(Storage):
             # The state goes first: whoever still works for the run is told to stop.
             names = [prefix + key for key in (*_CONTROL, "batch")]
             for first in range(0, len(names) + len(data), CHUNK):
-                self._server.unlink(*(names + data)[first : first + CHUNK])
+                server.unlink(*(names + data)[first : first + CHUNK])
+
+        self._nodes.on(run, remove)
 
     def ping(self) -> None:
-        with self._reached():
-            self._server.ping()
+        self._nodes.ping()
 
     def close(self) -> None:
-        self._server.close()
+        self._nodes.close()
 
     def _keep(self, run: str) -> int:
         """Seconds that the run's keys are kept; its Executors learn it once."""
         if run not in self._kept:
-            with self._reached():
-                self._kept[run] = int(self._server.hget(_prefix(run) + "cfg", "keep") or 60)
+            key = _prefix(run) + "cfg"
+            self._kept[run] = int(
+                self._nodes.on(run, lambda server: server.hget(key, "keep")) or 60
+            )
         return self._kept[run]
 
     def _call(self, run: str, *arguments: object) -> list[Any]:
@@ -285,12 +287,15 @@ class ValkeyStorage(Storage):
         """Run operations of protocol.lua in one round trip, after the commands `before`."""
         packed = [packed_command(*command) for command in before]
         packed += [self._packed_call(run, call) for call in calls]
-        with self._reached():
+
+        def call(server: Any) -> list[list[Any]]:
             try:
-                return exchange(self._server, packed)[len(before) :]
+                return exchange(server, packed)[len(before) :]
             except NoScriptError:
-                self._server.script_load(self._script)
-                return exchange(self._server, packed)[len(before) :]
+                server.script_load(self._script)
+                return exchange(server, packed)[len(before) :]
+
+        return self._nodes.on(run, call)
 
     def _begun(self, run: str, start: Start, reply: list[Any]) -> Begun | None:
         if reply[0] != b"GO":
@@ -335,32 +340,6 @@ class ValkeyStorage(Storage):
         words = 3 + len(_CONTROL) + len(call)
         return b"*%d\r\n" % words + self._keys[run] + packed_words(*call)
 
-    @contextmanager
-    def _reached(self) -> Iterator[None]:
-        """Turn what the client library raises into one clear error, without the password."""
-        try:
-            yield
-        except (ValkeyConnectionError, ValkeyTimeoutError) as error:
-            raise StorageError(
-                f"store {_address(self._url)} cannot be reached: {error}",
-                "Check the URL (WUKONG_STORE_URL of the functions, store.url of the client), that "
-                "the server runs, and that subnets and security groups let this machine through.",
-            ) from error
-        except NoScriptError:
-            raise
-        except ValkeyError as error:
-            raise StorageError(
-                f"store {_address(self._url)} refused a command: {error}",
-                "It must be Valkey or Redis 7 or later, with enough memory and noeviction.",
-            ) from error
-
-
-@contextmanager
-def _sending(server: Any) -> Iterator[Any]:
-    pipe = server.pipeline(transaction=False)
-    yield pipe
-    pipe.execute()
-
 
 def _clock(server: Any) -> int:
     """Give the server's clock in milliseconds; leases use no other clock."""
@@ -384,12 +363,6 @@ def _prefix(run: str) -> str:
 
 def _data_key(run: str, ref: DataRef) -> str:
     return f"{_prefix(run)}d{ref.segment}.{ref.version}"
-
-
-def _address(url: str) -> str:
-    """Host and port of a store URL, without user and password."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _with_sentinel(sentinel: object, leaves: Iterable[int], value: object) -> dict[str, object]:
