@@ -182,7 +182,7 @@ def test_nothing_of_a_run_is_left_in_the_store(client: wukong.Client) -> None:
     if client.config.platform != "local":
         pytest.skip("the store of threads is this process's memory")
     shout("a").compute()
-    server = Valkey.from_url(client._storage._url)
+    server = Valkey.from_url(client._storage.nodes.url)
     left = [key for key in server.scan_iter("w:*") if not key.endswith(b":events")]
     until(lambda: not [k for k in left if server.exists(k)], "the keys of the run to go")
 

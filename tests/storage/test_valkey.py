@@ -170,7 +170,7 @@ def test_runs_of_a_cluster_are_on_all_its_nodes_and_followed_from_any(cluster_ur
 def test_a_node_that_is_gone_is_looked_for_again(cluster_url: str, run_id: str) -> None:
     store = ValkeyStorage(cluster_url)
     store.create(NewRun(run_id, [b"a"], [()], [1], [0]))
-    store._nodes._homes[key_slot(run_id.encode())] = Valkey(port=closed_port())
+    store.nodes._homes[key_slot(run_id.encode())] = Valkey(port=closed_port())
     (begun,) = store.begin(run_id, [Start(0)], "t")
     assert begun is not None
     store.close()

@@ -44,7 +44,7 @@ class Nodes:
     """Connections to the servers behind a URL; they open when they are first used."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self.url = url
         # The library types its replies as 'awaitable or not'; this is the blocking client.
         self._seed: Any = _client(url)
         self._nodes: dict[str, Any] = {}
@@ -91,7 +91,7 @@ class Nodes:
 
     def _node(self, host: str, port: int) -> Any:
         """Give the client of a node; without a host it is on the one that we asked."""
-        parts = urlsplit(self._url)
+        parts = urlsplit(self.url)
         user = parts.netloc.rpartition("@")[0]
         where = f"{host or parts.hostname}:{port}"
         if where not in self._nodes:
@@ -108,13 +108,13 @@ class Nodes:
             yield
         except (ValkeyConnectionError, ValkeyTimeoutError) as error:
             raise StorageError(
-                f"store {_address(self._url)} cannot be reached: {error}",
+                f"store {_address(self.url)} cannot be reached: {error}",
                 "Check the URL (WUKONG_STORE_URL of the functions, store.url of the client), that "
                 "the server runs, and that subnets and security groups let this machine through.",
             ) from error
         except ValkeyError as error:
             raise StorageError(
-                f"store {_address(self._url)} refused a command: {error}",
+                f"store {_address(self.url)} refused a command: {error}",
                 "It must be Valkey or Redis 7 or later, with enough memory and noeviction.",
             ) from error
 

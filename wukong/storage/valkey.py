@@ -54,7 +54,7 @@ class ValkeyStorage(Storage):
         self._keys: dict[str, bytes] = {}
         self._script = files("wukong.storage").joinpath("protocol.lua").read_bytes()
         self._sha = hashlib.sha1(self._script, usedforsecurity=False).hexdigest()
-        self._nodes = Nodes(url)
+        self.nodes = Nodes(url)
 
     def create(self, new: NewRun) -> None:
         prefix, keep = _prefix(new.run), new.keep_seconds
@@ -83,11 +83,11 @@ class ValkeyStorage(Storage):
             pipe.set(prefix + "st", RunState.RUNNING, ex=keep)
             pipe.execute()
 
-        self._nodes.on(new.run, write)
+        self.nodes.on(new.run, write)
 
     def manifest(self, run: str) -> bytes | None:
         key = _prefix(run) + "cfg"
-        found = self._nodes.on(run, lambda server: server.hget(key, "manifest"))
+        found = self.nodes.on(run, lambda server: server.hget(key, "manifest"))
         return bytes(found) if found is not None else None
 
     def begin(self, run: str, starts: Sequence[Start], token: str) -> list[Begun | None]:
@@ -117,14 +117,14 @@ class ValkeyStorage(Storage):
 
     def owned(self, run: str, lineage: Lineage) -> list[Claim]:
         prefix = _prefix(run)
-        left = self._nodes.on(run, lambda server: server.hgetall(prefix + "left"))
+        left = self.nodes.on(run, lambda server: server.hgetall(prefix + "left"))
         for name, page in left.items():
             if name.isdigit():
                 # What it hands off is started when its lease is over.
                 rest = left[name + b":rest"]
                 self._call_all(run, pages.rest_calls(lineage, int(name), int(page), rest))
         names = [prefix + "claim", prefix + "done"]
-        claims, done = self._nodes.on(run, lambda server: server.mget(names))
+        claims, done = self.nodes.on(run, lambda server: server.mget(names))
         if claims is None or done is None:
             raise Fenced
         owners = struct.unpack(f">{len(claims) // 4}I", claims)
@@ -166,20 +166,20 @@ class ValkeyStorage(Storage):
             server.zadd(_prefix(run) + "lease", over, xx=True)
 
         if segments:
-            self._nodes.on(run, end)
+            self.nodes.on(run, end)
 
     def stop(self, run: str, state: RunState, failure: bytes = b"") -> bool:
         return bool(self._call(run, "stop", str(state), failure)[0] == b"OK")
 
     def failure(self, run: str) -> bytes | None:
-        found = self._nodes.on(run, lambda server: server.get(_prefix(run) + "err"))
+        found = self.nodes.on(run, lambda server: server.get(_prefix(run) + "err"))
         return bytes(found) if found is not None else None
 
     def news(self, run: str, bookmark: str, timeout: float) -> News:
         key = _prefix(run) + "news"
         wait = max(1, int(min(timeout, LISTEN_SECONDS) * 1000))
         after = {key: bookmark or "0"}
-        found = self._nodes.on(run, lambda server: server.xread(after, block=wait))
+        found = self.nodes.on(run, lambda server: server.xread(after, block=wait))
         roots, ended = [], None
         for _, entries in found or []:
             for bookmark_bytes, entry in entries:
@@ -199,7 +199,7 @@ class ValkeyStorage(Storage):
             pipe.zcard(prefix + "lease").hget(prefix + "cfg", "begun")
             return pipe.execute()
 
-        state, done, live, begun = self._nodes.on(run, look)
+        state, done, live, begun = self.nodes.on(run, look)
         if state is None:
             return RunStatus(None)
         return RunStatus(RunState(state.decode()), done, live - 1, int(begun or 0))
@@ -208,7 +208,7 @@ class ValkeyStorage(Storage):
         if not refs:
             return []
         keys = [_data_key(run, ref) for ref in refs]
-        found: list[bytes | None] = self._nodes.on(run, lambda server: server.mget(keys))
+        found: list[bytes | None] = self.nodes.on(run, lambda server: server.mget(keys))
         return found
 
     def versions(self, run: str, segments: Sequence[int]) -> list[DataRef | None]:
@@ -222,7 +222,7 @@ class ValkeyStorage(Storage):
                 pipe.hmget(_prefix(run) + "ver", names[first : first + CHUNK])
             return [version for some in pipe.execute() for version in some]
 
-        found = self._nodes.on(run, look)
+        found = self.nodes.on(run, look)
         return [
             DataRef(segment, version.decode()) if version else None
             for segment, version in zip(segments, found, strict=True)
@@ -231,7 +231,7 @@ class ValkeyStorage(Storage):
     def delete(self, run: str, refs: Sequence[DataRef]) -> None:
         keys = [_data_key(run, ref) for ref in refs]
         if keys:
-            self._nodes.on(run, lambda server: server.unlink(*keys))
+            self.nodes.on(run, lambda server: server.unlink(*keys))
 
     def put_batch(self, run: str, name: str, events: bytes) -> None:
         key, keep = _prefix(run) + "batch", self._keep(run)
@@ -239,11 +239,11 @@ class ValkeyStorage(Storage):
         def write(server: Any) -> None:
             server.pipeline().hset(key, name, events).expire(key, keep).execute()
 
-        self._nodes.on(run, write)
+        self.nodes.on(run, write)
 
     def get_batch(self, run: str, name: str) -> bytes | None:
         key = _prefix(run) + "batch"
-        found = self._nodes.on(run, lambda server: server.hget(key, name))
+        found = self.nodes.on(run, lambda server: server.hget(key, name))
         return bytes(found) if found is not None else None
 
     def drop(self, run: str) -> None:
@@ -261,20 +261,20 @@ class ValkeyStorage(Storage):
             for first in range(0, len(names) + len(data), CHUNK):
                 server.unlink(*(names + data)[first : first + CHUNK])
 
-        self._nodes.on(run, remove)
+        self.nodes.on(run, remove)
 
     def ping(self) -> None:
-        self._nodes.ping()
+        self.nodes.ping()
 
     def close(self) -> None:
-        self._nodes.close()
+        self.nodes.close()
 
     def _keep(self, run: str) -> int:
         """Seconds that the run's keys are kept; its Executors learn it once."""
         if run not in self._kept:
             key = _prefix(run) + "cfg"
             self._kept[run] = int(
-                self._nodes.on(run, lambda server: server.hget(key, "keep")) or 60
+                self.nodes.on(run, lambda server: server.hget(key, "keep")) or 60
             )
         return self._kept[run]
 
@@ -295,7 +295,7 @@ class ValkeyStorage(Storage):
                 server.script_load(self._script)
                 return exchange(server, packed)[len(before) :]
 
-        return self._nodes.on(run, call)
+        return self.nodes.on(run, call)
 
     def _begun(self, run: str, start: Start, reply: list[Any]) -> Begun | None:
         if reply[0] != b"GO":
