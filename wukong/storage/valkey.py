@@ -273,9 +273,7 @@ class ValkeyStorage(Storage):
         """Seconds that the run's keys are kept; its Executors learn it once."""
         if run not in self._kept:
             key = _prefix(run) + "cfg"
-            self._kept[run] = int(
-                self.nodes.on(run, lambda server: server.hget(key, "keep")) or 60
-            )
+            self._kept[run] = int(self.nodes.on(run, lambda server: server.hget(key, "keep")) or 60)
         return self._kept[run]
 
     def _call(self, run: str, *arguments: object) -> list[Any]:
