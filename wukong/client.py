@@ -98,7 +98,7 @@ class Client:
 
         Returns
         -------
-        Values in the nesting of `keys`.
+        Values, in tuples nested as the lists of `keys`.
 
         Raises
         ------
@@ -219,7 +219,10 @@ class Client:
         self._storage = self._platform = None
 
     def __enter__(self) -> Self:
-        self._open.enter_context(dask.config.set(scheduler=self))
+        # Executors have no disk in common, which is Dask's choice where nothing else is said.
+        method = dask.config.get("dataframe.shuffle.method", None) or "tasks"
+        settings = {"scheduler": self, "dataframe.shuffle.method": method}
+        self._open.enter_context(dask.config.set(settings))
         return self
 
     def __exit__(

@@ -13,6 +13,7 @@ from typing import Any
 
 import dask
 import dask.array as da
+import dask.bag as db
 import numpy as np
 import pytest
 
@@ -73,6 +74,21 @@ def test_few_executors_at_once_give_the_same(client: wukong.Client) -> None:
 
 def test_a_client_can_be_named_as_the_scheduler(client: wukong.Client) -> None:
     assert shout("a").compute(scheduler=client) == "A"
+
+
+def test_a_bag_is_grouped_without_a_disk_that_executors_share(client: wukong.Client) -> None:
+    groups = db.from_sequence(range(12), npartitions=6).groupby(lambda i: i % 3).compute()
+    assert sorted((key, sorted(group)) for key, group in groups) == [
+        (0, [0, 3, 6, 9]),
+        (1, [1, 4, 7, 10]),
+        (2, [2, 5, 8, 11]),
+    ]
+
+
+def test_a_way_of_shuffling_that_the_user_has_set_stays_set() -> None:
+    with dask.config.set({"dataframe.shuffle.method": "p2p"}):
+        with wukong.Client(wukong.Config(), platform="threads"):
+            assert dask.config.get("dataframe.shuffle.method") == "p2p"
 
 
 def test_values_that_are_none_or_empty_are_values(client: wukong.Client) -> None:

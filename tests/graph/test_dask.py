@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from dask.order import order
 
-from wukong.graph.normalise import assemble, normalise
+from wukong.graph.normalise import GraphError, assemble, normalise
 from wukong.graph.segments import collapse
 from wukong.graph.spec import Spec, SpecError, make_specs
 
@@ -59,7 +59,8 @@ COLLECTIONS = {
     "delayed tree": lambda: tree(16),
     "bag": lambda: db.from_sequence(range(50), npartitions=5).map(lambda i: i % 3).frequencies(),
     "grouped frame": lambda: frame().groupby("a").b.mean(),
-    "shuffled frame": lambda: frame().set_index("b").a.cumsum(),
+    "frame with another index": lambda: frame().set_index("b").a.cumsum(),
+    "shuffled frame": lambda: frame().shuffle("a").b.sum(),
 }
 
 
@@ -73,8 +74,17 @@ def alike(one: Any, other: Any) -> bool:
 
 @pytest.mark.parametrize("name", COLLECTIONS)
 def test_a_collection_gives_what_dasks_own_scheduler_gives(name: str) -> None:
-    collection = COLLECTIONS[name]()
-    assert alike(collection.compute(scheduler=get), collection.compute(scheduler="sync"))
+    with dask.config.set({"dataframe.shuffle.method": "tasks"}):
+        collection = COLLECTIONS[name]()
+        assert alike(collection.compute(scheduler=get), collection.compute(scheduler="sync"))
+
+
+@pytest.mark.parametrize("kind", ["bag", "frame"])
+def test_a_shuffle_through_files_is_refused_because_executors_share_no_disk(kind: str) -> None:
+    with dask.config.set({"dataframe.shuffle.method": "disk"}):
+        bag = db.from_sequence(range(8), npartitions=4).groupby(lambda i: i % 2)
+        with pytest.raises(GraphError, match="tasks"):
+            (bag if kind == "bag" else frame().shuffle("a")).compute(scheduler=get)
 
 
 def test_several_collections_at_once_keep_their_nesting() -> None:
@@ -95,9 +105,9 @@ def test_the_concatenation_of_the_result_stays_in_the_client() -> None:
     assert len(seen["graph"].roots) == 8
 
 
-def test_nested_keys_of_a_plain_graph_are_understood() -> None:
+def test_nested_keys_of_a_plain_graph_give_tuples_as_nested() -> None:
     graph = {"x": 1, "y": (operator.add, "x", 2)}
-    assert get(graph, [["x"], ["y", "y"]]) == [[1], [3, 3]]
+    assert get(graph, [["x"], ["y", "y"]]) == dask.get(graph, [["x"], ["y", "y"]])
 
 
 def test_a_task_that_cannot_be_pickled_is_named() -> None:

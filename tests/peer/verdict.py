@@ -21,7 +21,9 @@ class Exceptions:
     @classmethod
     def load(cls) -> Exceptions:
         listed = tomllib.loads((HERE / "exceptions.toml").read_text(encoding="utf-8"))
-        return cls({t: kind for kind in KINDS for one in listed.get(kind, []) for t in one["tests"]})
+        return cls(
+            {t: kind for kind in KINDS for one in listed.get(kind, []) for t in one["tests"]}
+        )
 
     def entry(self, test: str) -> str | None:
         """Give the entry that names a test."""

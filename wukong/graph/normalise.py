@@ -21,8 +21,14 @@ from dask._task_spec import (
 )
 from dask.core import flatten, reverse_dict
 
+from wukong.errors import WukongError
+
 Key = Hashable
 """A Dask key: a string, or a tuple of a string and numbers."""
+
+
+class GraphError(WukongError):
+    """A graph that only a scheduler of one machine can run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +61,22 @@ def normalise(graph: Any, keys: Iterable[Any], *, finalize_here: bool = True) ->
         The keys asked for; may be nested lists.
     finalize_here
         Whether the task that concatenates the whole result stays in the client.
+
+    Raises
+    ------
+    GraphError
+        If tasks would exchange data through a folder.
     """
     tasks = graph if isinstance(graph, Mapping) else graph.__dask_graph__()
     tasks = convert_legacy_graph(dict(tasks))
     wanted = set(flatten([keys]))
     tasks = cull(tasks, wanted)
+    if any(_is_folder(key) for key in tasks):
+        raise GraphError(
+            "this graph shuffles through files on a disk that all its tasks would have to share",
+            "Have it shuffled by tasks: build and compute it inside `with wukong.Client():`, or set "
+            '`dask.config.set({"dataframe.shuffle.method": "tasks"})` and no other method.',
+        )
     tasks = resolve_aliases(tasks, wanted, reverse_dict(DependenciesMapping(tasks)))
     local = {
         key: tasks[key] for key in wanted if finalize_here and _stays_in_client(key, tasks[key])
@@ -67,6 +84,15 @@ def normalise(graph: Any, keys: Iterable[Any], *, finalize_here: bool = True) ->
     remote = {key: task for key, task in tasks.items() if key not in local}
     needed = (wanted - local.keys()).union(*(task.dependencies for task in local.values()))
     return Normalised(remote, frozenset(needed), local)
+
+
+def _is_folder(key: Key) -> bool:
+    """Tell the key of the folder of Dask's shuffle by disk, of bags or of dataframes.
+
+    Executors have no disk in common, and rows that are appended to a file are there twice when a
+    task is run again.
+    """
+    return isinstance(key, tuple) and str(key[0]).startswith(("partd-", "zpartd-"))
 
 
 def _stays_in_client(key: Key, task: GraphNode) -> bool:
@@ -80,12 +106,13 @@ def _stays_in_client(key: Key, task: GraphNode) -> bool:
 
 
 def assemble(normalised: Normalised, keys: Any, values: Mapping[Key, Any]) -> Any:
-    """Give what `get` must return: the values of the keys, in the keys' own nesting."""
+    """Give what `get` must return: the values of the keys, in tuples nested as the keys' lists."""
     known = dict(values)
     for key, task in normalised.local.items():
         known[key] = task({name: values[name] for name in task.dependencies})
 
     def unpack(item: Any) -> Any:
-        return [unpack(one) for one in item] if isinstance(item, list) else known[item]
+        # Tuples, as from Dask's own schedulers: some of its callers tell them from lists.
+        return tuple(map(unpack, item)) if isinstance(item, list) else known[item]
 
     return unpack(keys)
