@@ -26,7 +26,7 @@ import wukong
 DEADLINE_SECONDS = 60.0
 
 LOCAL_OPTIONS = {"num_workers", "pool", "chunksize", "callbacks", "cache", "initializer"}
-"""What concerns a pool in the caller's process; Wukong refuses it, as it does any unknown option."""
+"""What concerns a pool in the caller's process; Wukong refuses any option that is not its own."""
 
 
 class Peer:
@@ -44,9 +44,12 @@ class Peer:
         return self._client.get(dsk, keys, **wanted)
 
     def take_over(self) -> None:
+        self._client.__enter__()
         for name in dask.base.named_schedulers:
             dask.base.named_schedulers[name] = self.get
-        dask.get = dask.local.get_sync = dask.threaded.get = dask.multiprocessing.get = self.get
+        dask.get = dask.local.get_sync = dask.threaded.get = self.get
+        # Dask takes a manager's lock for its own pool of processes, and knows that by identity.
+        dask.multiprocessing.get = lambda *graph, **options: self.get(*graph, **options)
         dask.config.set(scheduler=self.get)
 
     def close(self) -> None:

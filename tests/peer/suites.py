@@ -71,6 +71,7 @@ def run(
                 env={**os.environ, **settings},
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                check=False,
             ).returncode
         lines = report.read_text().splitlines() if report.exists() else []
         yield from (Outcome(**json.loads(line)) for line in lines)

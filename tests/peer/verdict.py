@@ -74,7 +74,7 @@ def judge(
     exceptions: Exceptions,
     fails_plain: Callable[[Sequence[str]], set[str]],
 ) -> Verdict:
-    """Sort outcomes; `fails_plain` tells which of the tests that it is given fail without Wukong."""
+    """Sort outcomes; `fails_plain` tells which of the tests given to it fail without Wukong."""
     verdict = Verdict()
     unknown: list[Outcome] = []
     for one in outcomes:
