@@ -74,8 +74,8 @@ def normalise(graph: Any, keys: Iterable[Any], *, finalize_here: bool = True) ->
     if any(_is_folder(key) for key in tasks):
         raise GraphError(
             "this graph shuffles through files on a disk that all its tasks would have to share",
-            "Have it shuffled by tasks: build and compute it inside `with wukong.Client():`, or set "
-            '`dask.config.set({"dataframe.shuffle.method": "tasks"})` and no other method.',
+            "Have it shuffled by tasks: build and compute it inside `with wukong.Client():`, or "
+            'after `dask.config.set({"dataframe.shuffle.method": "tasks"})`.',
         )
     tasks = resolve_aliases(tasks, wanted, reverse_dict(DependenciesMapping(tasks)))
     local = {
