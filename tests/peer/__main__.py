@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
             print(f"FAILED {one.test}\n    {one.why.splitlines()[0] if one.why else ''}")
         print(f"{suite}: {verdict}", flush=True)
     if not asked.rest and not asked.only and not asked.plain:
-        unused = Exceptions.load().kinds.keys() - {e for v in verdicts.values() for e in v.used}
+        unused = Exceptions.load().tests.keys() - {e for v in verdicts.values() for e in v.used}
         folders = tuple(one.rpartition("/")[0] for suite in verdicts for one in SUITES[suite])
         for entry in sorted(one for one in unused if one.startswith(folders)):
             print(f"no longer an exception: {entry}")

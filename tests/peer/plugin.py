@@ -3,7 +3,7 @@
 Dask's own tests ask for a scheduler in every way there is: not at all, by configuration, by name
 (`assert_eq` says "sync"), as a function, or by calling the function. All of these lead to one
 client with worker processes. Loaded with `-p tests.peer.plugin`, before anything of Dask that
-remembers a scheduler at import; with WUKONG_PEER_PLAIN set, Dask keeps its own.
+remembers a scheduler at import; with WUKONG_PEER_PLAIN set, Dask keeps its own schedulers.
 
 For each test, a line of JSON is appended to the file that WUKONG_PEER_REPORT names.
 """
@@ -102,6 +102,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     peer = None
+    # Without a disk in common, as for Wukong: what fails so with Dask alone says nothing of Wukong.
+    dask.config.set({"dataframe.shuffle.method": "tasks"})
     if not os.environ.get("WUKONG_PEER_PLAIN"):
         peer = Peer()
         peer.take_over()

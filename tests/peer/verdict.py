@@ -14,24 +14,29 @@ KINDS = ("impossible", "chosen", "bug")
 
 @dataclass(frozen=True)
 class Exceptions:
-    """Known failures: for each entry of the list its kind."""
+    """Known failures: their kinds by test, or by a text in what the failure says."""
 
-    kinds: dict[str, str]
+    tests: dict[str, str]
+    texts: dict[str, str]
 
     @classmethod
     def load(cls) -> Exceptions:
         listed = tomllib.loads((HERE / "exceptions.toml").read_text(encoding="utf-8"))
+        groups = [(kind, group) for kind in KINDS for group in listed.get(kind, [])]
         return cls(
-            {t: kind for kind in KINDS for one in listed.get(kind, []) for t in one["tests"]}
+            {test: kind for kind, group in groups for test in group.get("tests", [])},
+            {group["text"]: kind for kind, group in groups if "text" in group},
         )
 
+    def kind(self, failure: Outcome) -> str | None:
+        entry = self.entry(failure.test)
+        if entry is not None:
+            return self.tests[entry]
+        return next((kind for text, kind in self.texts.items() if text in failure.why), None)
+
     def entry(self, test: str) -> str | None:
-        """Give the entry that names a test."""
-        for entry in (test, test.partition("[")[0]):
-            if entry in self.kinds:
-                return entry
-        wide = (one for one in self.kinds if one.endswith("*") and test.startswith(one[:-1]))
-        return next(wide, None)
+        """Give the entry that names a test, with its parameters or without."""
+        return next((one for one in (test, test.partition("[")[0]) if one in self.tests), None)
 
 
 @dataclass
@@ -83,12 +88,12 @@ def judge(
             verdict.outcomes[one.outcome] += 1
             verdict.computed += one.outcome == "passed" and one.runs > 0
             continue
-        entry = exceptions.entry(one.test)
-        if entry is None:
+        kind = exceptions.kind(one)
+        if kind is None:
             unknown.append(one)
         else:
-            verdict.used.add(entry)
-            verdict.outcomes[exceptions.kinds[entry]] += 1
+            verdict.outcomes[kind] += 1
+            verdict.used.add(exceptions.entry(one.test) or "")
     plain = fails_plain([one.test for one in unknown]) if unknown else set()
     verdict.outcomes["plain"] = sum(one.test in plain for one in unknown)
     verdict.new = [one for one in unknown if one.test not in plain]
