@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test soak lint format schema lock clean
+.PHONY: demo test soak peer lint format schema lock clean
 
 demo: $(VENV)/installed
 	$(BIN)/wukong demo
@@ -17,6 +17,11 @@ test: $(VENV)/installed
 SEEDS ?= 50000
 soak: $(VENV)/installed
 	WUKONG_SEEDS=$(SEEDS) $(BIN)/pytest tests/simulation --timeout 86400
+
+# Dask's own tests with Wukong as the scheduler: make peer SUITES="bag delayed".
+SUITES ?=
+peer: $(VENV)/installed
+	$(BIN)/python -m tests.peer $(SUITES)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
