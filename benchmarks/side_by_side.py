@@ -1,0 +1,148 @@
+"""The measuring of `engines.py`: starts the engines, has them take turns, compares results."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import dask.threaded
+import numpy as np
+from baselines.numpywren_style import NumpywrenStyle
+from baselines.wukong_style import WukongStyle
+from report import Measured, ratios, table, verdicts
+from valkey import Valkey
+from workloads import WORKLOADS, Workload, tasks_of
+
+import wukong
+from wukong.stack.valkey import EmbeddedValkey
+
+WORKERS = 2
+REFERENCE = "threads"
+PEERS = ("threads", "distributed", "wukong_style", "numpywren_style")
+QUICK = ("tree_1024", "chain_2000", "fan_5000", "tsqr")
+"""What runs if nothing is asked for: less than two minutes."""
+
+Get = Callable[..., Any]
+
+
+@dataclass
+class Traffic:
+    """What went through a server, as it counts itself.
+
+    A server reads and writes once for each round trip, more often if a message is large; so the
+    smaller number of the two is what is closest.
+    """
+
+    server: Any
+    before: Mapping[str, int] = field(default_factory=dict)
+
+    def begin(self) -> None:
+        """Remember the counters."""
+        self.before = self.server.info("stats")
+
+    def end(self) -> tuple[int, int, int]:
+        """Give bytes written, bytes read, and round trips."""
+        now = self.server.info("stats")
+
+        def since(name: str) -> int:
+            return int(now[name]) - int(self.before[name])
+
+        trips = min(since("total_reads_processed"), since("total_writes_processed"))
+        return since("total_net_input_bytes"), since("total_net_output_bytes"), trips
+
+
+@contextmanager
+def distributed_cluster() -> Iterator[Get]:
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError:
+        sys.exit("distributed is not installed: pip install 'wukong[benchmarks]', or --peers ...")
+    # At the end of a run it complains about connections that it closes itself.
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    with (
+        LocalCluster(
+            n_workers=WORKERS,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=0,
+            dashboard_address=None,
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client.get
+
+
+def engines(url: str, peers: Sequence[str], stack: ExitStack) -> dict[str, Get]:
+    """Start Wukong and its peers, each with its own workers."""
+    found: dict[str, Get] = {}
+    if REFERENCE in peers:
+        found[REFERENCE] = partial(dask.threaded.get, num_workers=WORKERS)
+    config = wukong.Config().changed("store", url=url)
+    client = wukong.Client(config, platform="local", workers=WORKERS)
+    found["wukong"] = stack.enter_context(closing(client)).get
+    if "distributed" in peers:
+        found["distributed"] = stack.enter_context(distributed_cluster())
+    for name, kind in {"wukong_style": WukongStyle, "numpywren_style": NumpywrenStyle}.items():
+        if name in peers:
+            found[name] = stack.enter_context(closing(kind(url, WORKERS))).get
+    return found
+
+
+def measure(name: str, workload: Workload, get: Mapping[str, Get], rounds: int, server: Any) -> Any:
+    """Run one workload with every engine in turn."""
+    collection = workload.build()
+    traffic = Traffic(server)
+    measured = {engine: Measured() for engine in get}
+    expected = None
+    for turn in range(rounds + 1):
+        for engine, scheduler in get.items():
+            server.flushall()
+            traffic.begin()
+            begun = time.perf_counter()
+            result = collection.compute(scheduler=scheduler)
+            spent = time.perf_counter() - begun
+            value = np.asarray(workload.value(result))
+            if turn:
+                measured[engine].add(spent, traffic.end(), workload.inside(result))
+            elif expected is None:
+                expected = value
+            elif not np.allclose(value, expected):
+                sys.exit(f"{name}: {engine} gives {value}, not {expected}")
+    return measured
+
+
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Wukong beside other engines.")
+    parser.add_argument("--rounds", type=int, default=3, help="that count (default 3)")
+    parser.add_argument(
+        "--only", nargs="+", default=QUICK, choices=[*WORKLOADS, "all"], metavar="NAME"
+    )
+    parser.add_argument("--peers", nargs="*", default=PEERS, choices=PEERS, metavar="PEER")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = read_arguments()
+    names = list(WORKLOADS) if "all" in arguments.only else arguments.only
+    found = {}
+    with ExitStack() as stack:
+        url = stack.enter_context(EmbeddedValkey()).url
+        server = stack.enter_context(closing(Valkey.from_url(url)))
+        get = engines(url, arguments.peers, stack)
+        for name in names:
+            tasks = tasks_of(WORKLOADS[name].build())
+            found[name] = measure(name, WORKLOADS[name], get, arguments.rounds, server)
+            print(table(name, tasks, found[name]), flush=True)
+    print(ratios(found))
+    print(verdicts(found))
+
+
+if __name__ == "__main__":
+    main()
