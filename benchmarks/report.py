@@ -18,12 +18,16 @@ class Measured:
     """What one engine took for one workload, each round."""
 
     seconds: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
     traffic: list[tuple[int, int, int]] = field(default_factory=list)
     inner: list[float] = field(default_factory=list)
 
-    def add(self, seconds: float, traffic: tuple[int, int, int], inner: float) -> None:
+    def add(
+        self, seconds: float, processor: float, traffic: tuple[int, int, int], inner: float
+    ) -> None:
         """Add a round."""
         self.seconds.append(seconds)
+        self.processor.append(processor)
         self.traffic.append(traffic)
         self.inner.append(inner)
 
@@ -50,16 +54,17 @@ def table(name: str, tasks: int, measured: Mapping[str, Measured]) -> str:
     """Give the rows of one workload, in Markdown."""
     lines = [
         f"\n{name}: {tasks:,} tasks\n",
-        "| engine | median | spread | MB written | MB read | round trips a task |",
-        "|---|--:|--:|--:|--:|--:|",
+        "| engine | median | spread | processor | MB written | MB read | round trips a task |",
+        "|---|--:|--:|--:|--:|--:|--:|",
     ]
     for engine, one in measured.items():
         spread = f"{_time(min(one.seconds))} to {_time(max(one.seconds))}"
+        processor = _time(statistics.median(one.processor))
         moved = " | | |"
         if engine in STORED:
             written, read = (f"{one.moved(which) / 1e6:.3g}" for which in (0, 1))
             moved = f" {written} | {read} | {one.moved(2) / tasks:.3g} |"
-        lines.append(f"| {engine} | {_time(one.median)} | {spread} |{moved}")
+        lines.append(f"| {engine} | {_time(one.median)} | {spread} | {processor} |{moved}")
     return "\n".join(lines)
 
 

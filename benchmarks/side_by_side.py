@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import dask.threaded
@@ -56,6 +58,25 @@ class Traffic:
 
         trips = min(since("total_reads_processed"), since("total_writes_processed"))
         return since("total_net_input_bytes"), since("total_net_output_bytes"), trips
+
+
+def processor_seconds() -> float:
+    """Give the processor time of this process, the store and all workers so far (Linux's /proc).
+
+    Unlike the time on the clock, it does not depend on what else the machine does.
+    """
+    parents: dict[int, list[int]] = {}
+    ticks = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            # The name of the program, in brackets, may hold blanks.
+            words = (folder / "stat").read_text().rpartition(")")[2].split()
+            parents.setdefault(int(words[1]), []).append(int(folder.name))
+            ticks[int(folder.name)] = int(words[11]) + int(words[12])
+    family = [os.getpid()]
+    for process in family:
+        family += parents.get(process, [])
+    return sum(ticks[process] for process in family) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
@@ -105,12 +126,14 @@ def measure(name: str, workload: Workload, get: Mapping[str, Get], rounds: int, 
         for engine, scheduler in get.items():
             server.flushall()
             traffic.begin()
+            used = processor_seconds()
             begun = time.perf_counter()
             result = collection.compute(scheduler=scheduler)
             spent = time.perf_counter() - begun
             value = np.asarray(workload.value(result))
             if turn:
-                measured[engine].add(spent, traffic.end(), workload.inside(result))
+                used = processor_seconds() - used
+                measured[engine].add(spent, used, traffic.end(), workload.inside(result))
             elif expected is None:
                 expected = value
             elif not np.allclose(value, expected):
@@ -140,6 +163,7 @@ def main() -> None:
             tasks = tasks_of(WORKLOADS[name].build())
             found[name] = measure(name, WORKLOADS[name], get, arguments.rounds, server)
             print(table(name, tasks, found[name]), flush=True)
+    print(f"\nLoad of the machine in the last 15 minutes: {os.getloadavg()[2]:.1f}")
     print(ratios(found))
     print(verdicts(found))
 
