@@ -99,7 +99,7 @@ WORKLOADS = {
     "tsqr": Workload(tsqr),
     "svd": Workload(svd),
     "svd_compressed": Workload(svd_compressed),
-    "svc": Workload(partial(svc.build, 32_000, 2_000)),
+    "svc": Workload(partial(svc.build, 16_000, 1_000)),
 }
 
 
