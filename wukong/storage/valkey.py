@@ -32,7 +32,7 @@ from wukong.storage.interface import (
     Storage,
 )
 from wukong.storage.nodes import REPLY_SECONDS, Nodes
-from wukong.storage.wire import exchange, packed_command, packed_words
+from wukong.storage.wire import Packed, exchange, packed_command, packed_words
 
 LISTEN_SECONDS = REPLY_SECONDS / 2
 
@@ -330,13 +330,13 @@ class ValkeyStorage(Storage):
             claims.append(Claim(int(segment), bytes(spec), tuple(refs), tuple(inputs[2::3])))
         return claims
 
-    def _packed_call(self, run: str, call: tuple[Any, ...]) -> bytes:
+    def _packed_call(self, run: str, call: tuple[Any, ...]) -> Packed:
         """Pack a call of the script; its keys, most of it, are packed once for a run."""
         if run not in self._keys:
             names = [_prefix(run) + key for key in _CONTROL]
             self._keys[run] = packed_words("EVALSHA", self._sha, len(names), *names)
         words = 3 + len(_CONTROL) + len(call)
-        return b"*%d\r\n" % words + self._keys[run] + packed_words(*call)
+        return [b"*%d\r\n" % words, self._keys[run], packed_words(*call)]
 
 
 def _clock(server: Any) -> int:

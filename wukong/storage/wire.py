@@ -7,15 +7,27 @@ https://valkey.io/topics/protocol/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from valkey.exceptions import ResponseError
 
+LARGE_BYTES = 65_536
+"""A word from this length on is sent as it is: packing it with others would copy it, twice."""
 
-def packed_command(*words: object) -> bytes:
+Packed = Sequence[bytes]
+"""A command, in as many pieces as spare copies."""
+
+
+def packed_command(*words: object) -> Packed:
     """Write a command."""
-    return b"*%d\r\n" % len(words) + packed_words(*words)
+    pieces = [b"*%d\r\n" % len(words)]
+    for word in words:
+        if isinstance(word, bytes) and len(word) >= LARGE_BYTES:
+            pieces += [b"$%d\r\n" % len(word), word, b"\r\n"]
+        else:
+            pieces.append(packed_words(word))
+    return pieces
 
 
 def packed_words(*words: object) -> bytes:
@@ -24,7 +36,20 @@ def packed_words(*words: object) -> bytes:
     return b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in plain])
 
 
-def exchange(server: Any, packed: Sequence[bytes]) -> list[Any]:
+def joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Join small pieces that follow each other, as each that is sent is a call of the system."""
+    small: list[bytes] = []
+    for piece in pieces:
+        if len(piece) >= LARGE_BYTES:
+            yield b"".join(small)
+            yield piece
+            small.clear()
+        else:
+            small.append(piece)
+    yield b"".join(small)
+
+
+def exchange(server: Any, packed: Sequence[Packed]) -> list[Any]:
     """Send commands and read their replies, in one round trip.
 
     A lost connection is made again and all is sent again, as often as the client's retry says.
@@ -35,10 +60,11 @@ def exchange(server: Any, packed: Sequence[bytes]) -> list[Any]:
         The first one, after all replies have been read.
     """
     pool = server.connection_pool
+    message = list(joined(piece for command in packed for piece in command))
     connection = pool.get_connection("EVALSHA")
 
     def talk() -> list[Any]:
-        connection.send_packed_command([b"".join(packed)])
+        connection.send_packed_command(message)
         return [_reply(connection) for _ in packed]
 
     try:
