@@ -18,6 +18,7 @@ from dask.utils import key_split
 from executor.core import Core, Instruction
 from wukong.graph.spec import Spec
 from wukong.storage import Arrival, Claim
+from wukong.storage.serialisation import Frames
 
 SHORT_SECONDS = 0.002
 """A segment is short if its kind takes less on average: about ten round trips of a network."""
@@ -68,9 +69,13 @@ class Batch:
         return taken
 
     def is_full(self) -> bool:
-        """Tell whether they have waited long enough, or are enough."""
+        """Tell whether they have waited long enough, or are enough.
+
+        A large output is the memory of the value itself, which the next segment may change.
+        """
         return bool(self.pending) and (
-            len(self.pending) >= BATCH_ARRIVALS
+            isinstance(self.pending[-1].arrival.output, Frames)
+            or len(self.pending) >= BATCH_ARRIVALS
             or self._bytes >= BATCH_BYTES
             or time.monotonic() - self._since >= BATCH_SECONDS
         )

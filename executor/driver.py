@@ -52,7 +52,7 @@ from wukong.storage import (
     Storage,
     StorageError,
 )
-from wukong.storage.serialisation import Failure, dumps, loads
+from wukong.storage.serialisation import Failure, dumps, loads, pack
 
 RESERVE_SECONDS = 10.0
 """Kept back at the end of an invocation: to store an output, and to leave the rest to another."""
@@ -98,7 +98,7 @@ class Driver:
         self._platform = platform
         # Not the invocation's id: when Lambda repeats an invocation that died, it has the same one.
         self._token = uuid.uuid4().hex
-        self._shared: dict[DataRef, bytes | None] = {}
+        self._shared: dict[DataRef, bytes | bytearray | None] = {}
         self._garbage: list[DataRef] = []
         self._task = "(none)"
         self._last: str | None = None
@@ -173,9 +173,11 @@ class Driver:
             data = self._storage.read(self._run, refs)
             self._shared = dict(zip(refs, data, strict=True))
 
-    def _read(self, claim: Claim, refs: Sequence[DataRef]) -> list[bytes | None]:
+    def _read(self, claim: Claim, refs: Sequence[DataRef]) -> list[bytes | bytearray | None]:
         """Give the data of inputs: what came with the claim, what is shared, and the rest."""
-        known: dict[DataRef, bytes | None] = dict(zip(claim.inputs, claim.values, strict=False))
+        known: dict[DataRef, bytes | bytearray | None] = dict(
+            zip(claim.inputs, claim.values, strict=False)
+        )
         known = {ref: data for ref, data in known.items() if data is not None}
         known |= {ref: self._shared[ref] for ref in refs if self._shared.get(ref)}
         missing = [ref for ref in refs if ref not in known]
@@ -293,7 +295,7 @@ class Driver:
         spec = walk.spec
         assert spec is not None  # noqa: S101 -- nothing arrives that was not computed
         try:
-            output = dumps(walk.values[claim.segment])
+            output = pack(walk.values[claim.segment])
         except Exception as error:  # noqa: BLE001 - user classes decide what pickling raises
             self._fail(self._task, "its value cannot be pickled", error)
             return Failed(claim)

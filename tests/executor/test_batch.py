@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from executor.batch import BATCH_ARRIVALS, BATCH_BYTES, SHORT_SECONDS, Batch, Pace, Pending, Walk
 from executor.core import Core
@@ -15,6 +18,7 @@ from wukong.graph.spec import Spec
 from wukong.messages import ExecutorEvent, Start, Targets
 from wukong.storage import Arrival, Arrived, Claim, Lineage, NewRun
 from wukong.storage.memory import MemoryStorage
+from wukong.storage.serialisation import OUT_OF_BAND_BYTES, pack
 
 
 class Counting(MemoryStorage):
@@ -98,6 +102,14 @@ def test_a_batch_is_full_when_it_is_many_or_much() -> None:
     assert not batch.is_full()
     for _ in range(BATCH_ARRIVALS):
         batch.add(pending(1))
+    assert batch.is_full()
+
+
+def test_a_batch_with_a_large_output_is_full_as_that_is_the_memory_of_the_value() -> None:
+    batch = Batch()
+    one = pending(1)
+    large = pack(np.zeros(OUT_OF_BAND_BYTES))
+    batch.add(replace(one, arrival=replace(one.arrival, output=large)))
     assert batch.is_full()
 
 

@@ -8,11 +8,25 @@ The graph used is a diamond with a tail:
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from tests.conftest import until
 from wukong.messages import Start
-from wukong.storage import Arrival, Begun, DataRef, Fenced, Lineage, NewRun, RunState, Storage
+from wukong.storage import (
+    Arrival,
+    Begun,
+    DataRef,
+    Fenced,
+    Lineage,
+    NewRun,
+    RunState,
+    Storage,
+    values,
+)
+from wukong.storage.serialisation import loads, pack
 
 DIAMOND = {
     "inputs": [(), (0,), (0,), (1, 2)],
@@ -138,6 +152,28 @@ def test_outputs_can_be_read_and_deleted(storage: Storage, run_id: str) -> None:
     assert storage.versions(run_id, [0, 3]) == [DataRef(0, "0.1"), None]
     ref = DataRef(0, "0.1")
     assert storage.read(run_id, [ref, DataRef(3, "9.9")]) == [b"value", None]
+    storage.delete(run_id, [ref])
+    assert storage.read(run_id, [ref]) == [None]
+
+
+@pytest.mark.parametrize("chunk", [1 << 30, 70_000], ids=["one string", "chunks"])
+def test_a_large_output_is_stored_read_claimed_and_deleted_like_any_other(
+    storage: Storage, run_id: str, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(values, "CHUNK_BYTES", chunk)
+    value = np.arange(50_000)
+    storage.create(diamond(run_id))
+    lineage = begin(storage, run_id, 0).lineage
+    large = replace(arrival(0), output=pack([value, value + 1]))
+    for _ in range(2):
+        arrived = storage.arrive(run_id, lineage, large)
+    assert [claim.segment for claim in arrived.here] == [1]
+    assert begin(storage, run_id, 2, token="b").claim.values == (None,)
+    ref, missing = DataRef(0, "0.1"), DataRef(0, "0.2")
+    data, nothing = storage.read(run_id, [ref, missing])
+    assert data is not None
+    assert np.array_equal(loads(data), [value, value + 1])
+    assert nothing is None
     storage.delete(run_id, [ref])
     assert storage.read(run_id, [ref]) == [None]
 

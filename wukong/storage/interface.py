@@ -31,6 +31,7 @@ from dataclasses import dataclass
 
 from wukong.errors import WukongError
 from wukong.messages import Start
+from wukong.storage.serialisation import Packed
 
 
 class StorageError(WukongError):
@@ -125,7 +126,7 @@ class Arrival:
     """
 
     segment: int
-    output: bytes
+    output: Packed
     root: bool
     inputs: tuple[int, ...]
     children: tuple[tuple[int, int], ...]
@@ -300,7 +301,7 @@ class Storage(abc.ABC):
         """Tell how far a run is."""
 
     @abc.abstractmethod
-    def read(self, run: str, refs: Sequence[DataRef]) -> list[bytes | None]:
+    def read(self, run: str, refs: Sequence[DataRef]) -> list[bytes | bytearray | None]:
         """Read outputs; None for what is not there."""
 
     @abc.abstractmethod

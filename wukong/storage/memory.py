@@ -147,7 +147,7 @@ class MemoryStorage(Storage):
         if state.claim.get(arrival.segment) != lineage.segment:
             raise Fenced
         version = f"{lineage.segment}.{lineage.epoch}"
-        state.data[DataRef(arrival.segment, version)] = arrival.output
+        state.data[DataRef(arrival.segment, version)] = bytes(arrival.output)
         new = arrival.segment not in state.done
         if new:
             state.done.add(arrival.segment)
@@ -291,7 +291,7 @@ class MemoryStorage(Storage):
                 return RunStatus(None)
             return RunStatus(state.state, len(state.done), len(state.lease), state.begun)
 
-    def read(self, run: str, refs: Sequence[DataRef]) -> list[bytes | None]:
+    def read(self, run: str, refs: Sequence[DataRef]) -> list[bytes | bytearray | None]:
         with self._changed:
             data = self._runs[run].data if run in self._runs else {}
             return [data.get(ref) for ref in refs]

@@ -51,7 +51,8 @@ local function config(name) return tonumber(redis.call('HGET', cfg, name)) end
 -- The data of an output if it is small, so that it need not be fetched; its key has the same tag.
 local function small(x, version)
   local key = string.sub(st, 1, -3) .. 'd' .. x .. '.' .. version
-  local size = redis.call('STRLEN', key)
+  -- Of a huge output, which is no string, the length is an error.
+  local size = tonumber(redis.pcall('STRLEN', key)) or 0
   if size > 0 and size <= INLINE_BYTES then return redis.call('GET', key) end
   return false
 end

@@ -1,13 +1,22 @@
 """Values to bytes and back, for everything that goes through storage.
 
 Task outputs are pickled by cloudpickle with protocol 5, so that functions and classes of the user's
-own script travel by value. Storage is trusted as far as whoever can write to it can already run
-code in the run: it must be reachable by the client and the functions only.
+own script travel by value. Large buffers, such as the memory of arrays, are not copied into the
+pickle but follow it (https://peps.python.org/pep-0574/); `Frames` writes them so:
+
+    'W'  number of buffers  size of the pickle  (2 * size + read-only) of each  pickle  buffers...
+
+where each number has 8 bytes, and the pickle and the buffers begin at multiples of 16.
+
+Storage is trusted as far as whoever can write to it can already run code in the run: it must be
+reachable by the client and the functions only.
 """
 
 from __future__ import annotations
 
 import pickle
+import struct
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,15 +24,88 @@ import cloudpickle
 
 PICKLE_PROTOCOL = 5
 
+OUT_OF_BAND_BYTES = 65_536
+"""A buffer from this size on is not copied into the pickle."""
+
+_MAGIC = b"W"
+"""No pickle of protocol 5 begins with it."""
+
+_ALIGNMENT = 16
+"""As what malloc gives: arrays on it are as fast as others."""
+
+
+class Frames:
+    """A serialised value in pieces: `len` is its size, and `bytes` copies it into one.
+
+    The pieces are the memory of the value itself: what changes it changes them.
+    """
+
+    def __init__(self, pickled: bytes, buffers: Sequence[pickle.PickleBuffer]) -> None:
+        views = [buffer.raw() for buffer in buffers]
+        sizes = [2 * view.nbytes + view.readonly for view in views]
+        header = _MAGIC + struct.pack(f"<{2 + len(sizes)}Q", len(sizes), len(pickled), *sizes)
+        parts: list[bytes | memoryview] = [header, pickled, *views]
+        self.pieces: list[bytes | memoryview] = []
+        for piece in parts:
+            self.pieces += [piece, bytes(-len(piece) % _ALIGNMENT)]
+        self._size = sum(map(len, self.pieces))
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self.pieces)
+
+
+Packed = bytes | Frames
+"""A serialised value, as it is handed to storage."""
+
 
 def dumps(value: object) -> bytes:
     """Serialise a value; raises what pickling it raises."""
     return bytes(cloudpickle.dumps(value, protocol=PICKLE_PROTOCOL))
 
 
-def loads(data: bytes) -> Any:
-    """Read a value that `dumps` wrote."""
-    return pickle.loads(data)  # noqa: S301 - see the module's docstring for what is trusted
+def pack(value: object) -> Packed:
+    """Serialise a value without copying its large buffers; raises what pickling it raises."""
+    buffers: list[pickle.PickleBuffer] = []
+
+    def is_small(buffer: pickle.PickleBuffer) -> bool:
+        if memoryview(buffer).nbytes < OUT_OF_BAND_BYTES:
+            return True
+        buffers.append(buffer)
+        return False
+
+    pickled = cloudpickle.dumps(value, protocol=PICKLE_PROTOCOL, buffer_callback=is_small)
+    return Frames(pickled, buffers) if buffers else bytes(pickled)
+
+
+def loads(data: bytes | bytearray) -> Any:
+    """Read a value that `dumps` or `pack` wrote; it may use the memory of a bytearray."""
+    if not data.startswith(_MAGIC):
+        return pickle.loads(data)  # noqa: S301 - see the module's docstring for what is trusted
+    # What was writable before is writable again.
+    frames = _frames(bytearray(data) if isinstance(data, bytes) else data)
+    return pickle.loads(next(frames), buffers=frames)  # noqa: S301 - as above
+
+
+def _frames(data: bytearray) -> Iterator[memoryview]:
+    """Give the pickle, then each buffer."""
+    count, pickled = struct.unpack_from("<2Q", data, 1)
+    sizes = struct.unpack_from(f"<{count}Q", data, 17)
+    place = _aligned(17 + 8 * count)
+    view = memoryview(data)
+    yield view[place : place + pickled]
+    place += _aligned(pickled)
+    for coded in sizes:
+        size, is_readonly = divmod(coded, 2)
+        one = view[place : place + size]
+        yield one.toreadonly() if is_readonly else one
+        place += _aligned(size)
+
+
+def _aligned(size: int) -> int:
+    return size + -size % _ALIGNMENT
 
 
 @dataclass(frozen=True, slots=True)

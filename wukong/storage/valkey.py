@@ -16,7 +16,7 @@ from typing import Any
 from valkey.exceptions import NoScriptError
 
 from wukong.messages import Start
-from wukong.storage import pages
+from wukong.storage import pages, values
 from wukong.storage.interface import (
     Arrival,
     Arrived,
@@ -32,7 +32,7 @@ from wukong.storage.interface import (
     Storage,
 )
 from wukong.storage.nodes import REPLY_SECONDS, Nodes
-from wukong.storage.wire import Packed, exchange, packed_command, packed_words
+from wukong.storage.wire import Pieces, exchange, packed_command, packed_words
 
 LISTEN_SECONDS = REPLY_SECONDS / 2
 
@@ -104,7 +104,7 @@ class ValkeyStorage(Storage):
         before: list[tuple[Any, ...]] = []
         for lineage, arrival in arrivals:
             key = _data_key(run, DataRef(arrival.segment, f"{lineage.segment}.{lineage.epoch}"))
-            before.append(("SET", key, arrival.output, "EX", self._keep(run)))
+            before += values.storing(key, arrival.output, self._keep(run))
             if arrival.garbage:
                 before.append(("UNLINK", *(_data_key(run, ref) for ref in arrival.garbage)))
         calls = [pages.calls(*one) for one in arrivals]
@@ -204,12 +204,11 @@ class ValkeyStorage(Storage):
             return RunStatus(None)
         return RunStatus(RunState(state.decode()), done, live - 1, int(begun or 0))
 
-    def read(self, run: str, refs: Sequence[DataRef]) -> list[bytes | None]:
+    def read(self, run: str, refs: Sequence[DataRef]) -> list[bytes | bytearray | None]:
         if not refs:
             return []
         keys = [_data_key(run, ref) for ref in refs]
-        found: list[bytes | None] = self.nodes.on(run, lambda server: server.mget(keys))
-        return found
+        return self.nodes.on(run, lambda server: values.reading(server, keys))
 
     def versions(self, run: str, segments: Sequence[int]) -> list[DataRef | None]:
         if not segments:
@@ -330,7 +329,7 @@ class ValkeyStorage(Storage):
             claims.append(Claim(int(segment), bytes(spec), tuple(refs), tuple(inputs[2::3])))
         return claims
 
-    def _packed_call(self, run: str, call: tuple[Any, ...]) -> Packed:
+    def _packed_call(self, run: str, call: tuple[Any, ...]) -> Pieces:
         """Pack a call of the script; its keys, most of it, are packed once for a run."""
         if run not in self._keys:
             names = [_prefix(run) + key for key in _CONTROL]

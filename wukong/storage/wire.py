@@ -12,18 +12,23 @@ from typing import Any
 
 from valkey.exceptions import ResponseError
 
+from wukong.storage.serialisation import Frames
+
 LARGE_BYTES = 65_536
 """A word from this length on is sent as it is: packing it with others would copy it, twice."""
 
-Packed = Sequence[bytes]
-"""A command, in as many pieces as spare copies."""
+Pieces = Sequence[bytes | memoryview]
+"""A command, or several, in as many pieces as spare copies."""
 
 
-def packed_command(*words: object) -> Packed:
-    """Write a command."""
-    pieces = [b"*%d\r\n" % len(words)]
+def packed_command(*words: object) -> Pieces:
+    """Write a command; a word may also be `Frames`, or a list of pieces."""
+    pieces: list[bytes | memoryview] = [b"*%d\r\n" % len(words)]
     for word in words:
-        if isinstance(word, bytes) and len(word) >= LARGE_BYTES:
+        parts = word.pieces if isinstance(word, Frames) else word
+        if isinstance(parts, list):
+            pieces += [b"$%d\r\n" % sum(map(len, parts)), *parts, b"\r\n"]
+        elif isinstance(word, bytes) and len(word) >= LARGE_BYTES:
             pieces += [b"$%d\r\n" % len(word), word, b"\r\n"]
         else:
             pieces.append(packed_words(word))
@@ -36,9 +41,9 @@ def packed_words(*words: object) -> bytes:
     return b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in plain])
 
 
-def joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def joined(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
     """Join small pieces that follow each other, as each that is sent is a call of the system."""
-    small: list[bytes] = []
+    small: list[bytes | memoryview] = []
     for piece in pieces:
         if len(piece) >= LARGE_BYTES:
             yield b"".join(small)
@@ -49,7 +54,7 @@ def joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
     yield b"".join(small)
 
 
-def exchange(server: Any, packed: Sequence[Packed]) -> list[Any]:
+def exchange(server: Any, packed: Sequence[Pieces]) -> list[Any]:
     """Send commands and read their replies, in one round trip.
 
     A lost connection is made again and all is sent again, as often as the client's retry says.
