@@ -38,6 +38,7 @@ from executor.core import (
     PassOn,
     TimeUp,
 )
+from wukong.graph.shared import shared_of
 from wukong.graph.spec import Spec
 from wukong.messages import MAX_HOPS, ExecutorEvent, Start
 from wukong.platform.interface import Platform
@@ -267,7 +268,7 @@ class Driver:
     def _compute(self, walk: Walk, claim: Claim) -> Event:
         self._task, self._last = f"(segment {claim.segment})", None
         try:
-            spec = walk.spec = Spec.from_bytes(claim.spec)
+            spec = walk.spec = Spec.from_bytes(claim.spec, shared_of(self._storage, self._run))
         except Exception as error:  # noqa: BLE001 - the tasks' modules decide what importing raises
             self._fail(self._task, "", error)
             return Failed(claim)

@@ -19,7 +19,7 @@ from wukong.config import RunOptions
 from wukong.errors import WukongError
 from wukong.graph.normalise import Key, Normalised
 from wukong.graph.segments import Segment, collapse, leaves
-from wukong.graph.spec import SpecError, make_specs
+from wukong.graph.spec import SpecError, encode, make_specs
 from wukong.messages import ExecutorEvent, Start, Targets
 from wukong.platform.interface import Platform, PlatformError
 from wukong.storage import NewRun, RunState, Storage
@@ -146,7 +146,7 @@ def _new_run(
     platform: Platform,
 ) -> NewRun:
     try:
-        specs = [spec.to_bytes() for spec in make_specs(segments, graph.tasks)]
+        specs, shared = encode(make_specs(segments, graph.tasks))
     except SpecError as error:
         raise RunError(
             f"task {error.task!r} cannot be pickled: {error.__cause__}",
@@ -164,6 +164,7 @@ def _new_run(
         max_live=options.max_executors,
         keep_seconds=options.keep_seconds,
         manifest=manifest.to_bytes(),
+        shared=shared,
     )
 
 

@@ -14,7 +14,7 @@ from executor.batch import BATCH_ARRIVALS, BATCH_BYTES, SHORT_SECONDS, Batch, Pa
 from executor.core import Core
 from executor.driver import Driver
 from tests.executor.test_driver import Recorder
-from wukong.graph.spec import Spec
+from wukong.graph.spec import Spec, encode
 from wukong.messages import ExecutorEvent, Start, Targets
 from wukong.storage import Arrival, Arrived, Claim, Lineage, NewRun
 from wukong.storage.memory import MemoryStorage
@@ -41,9 +41,11 @@ def leaves(*work: Callable[[Any], Any]) -> NewRun:
         Spec(((f"{one.__name__}-{number}", one),), (), (), root=True)  # type: ignore[arg-type]
         for number, one in enumerate(work)
     ]
+    encoded, shared = encode(specs)
     return NewRun(
         "run",
-        specs=[spec.to_bytes() for spec in specs],
+        specs=encoded,
+        shared=shared,
         inputs=[()] * len(work),
         references=[1] * len(work),
         leaves=list(range(len(work))),

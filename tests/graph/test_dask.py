@@ -16,7 +16,8 @@ from dask.order import order
 
 from wukong.graph.normalise import GraphError, assemble, normalise
 from wukong.graph.segments import collapse
-from wukong.graph.spec import Spec, SpecError, make_specs
+from wukong.graph.shared import Shared
+from wukong.graph.spec import Spec, SpecError, encode, make_specs
 
 
 def get(dsk: Any, keys: Any, **_: Any) -> Any:
@@ -24,13 +25,14 @@ def get(dsk: Any, keys: Any, **_: Any) -> Any:
     graph = normalise(dsk, keys)
     dependencies = {key: task.dependencies for key, task in graph.tasks.items()}
     segments = collapse(dependencies, graph.roots, order(dict(graph.tasks)))
-    data = [spec.to_bytes() for spec in make_specs(segments, graph.tasks)]
+    data, blobs = encode(make_specs(segments, graph.tasks))
+    shared = Shared(lambda refs: [bytes(blobs[ref.segment]) for ref in refs])
     values: dict[int, Any] = {}
     waiting = list(range(len(segments)))
     while waiting:
         number = next(i for i in waiting if all(x in values for x in segments[i].inputs))
         waiting.remove(number)
-        values[number] = Spec.from_bytes(data[number]).run(values, lambda key: None)
+        values[number] = Spec.from_bytes(data[number], shared).run(values, lambda key: None)
     return assemble(graph, keys, {s.keys[-1]: values[s.number] for s in segments if s.root})
 
 
@@ -114,4 +116,4 @@ def test_a_task_that_cannot_be_pickled_is_named() -> None:
     graph = normalise({"fine": (operator.add, 1, 2), "bad": (next, (i for i in "a"))}, ["bad"])
     segments = collapse({"bad": set()}, {"bad"}, {"bad": 0})
     with pytest.raises(SpecError, match="bad"):
-        make_specs(segments, graph.tasks)[0].to_bytes()
+        encode(make_specs(segments, graph.tasks))

@@ -21,7 +21,7 @@ from unittest import mock
 
 from executor.driver import Driver
 from wukong.graph.segments import Segment
-from wukong.graph.spec import Spec
+from wukong.graph.spec import Spec, encode
 from wukong.messages import ExecutorEvent, InvokerReport, Refusal, Start, Targets
 from wukong.platform.interface import Platform
 from wukong.storage import Begun, Lineage, NewRun, StorageError
@@ -237,9 +237,11 @@ class World:
             )
             for one in self.segments
         ]
+        encoded, shared = encode(specs)
         return NewRun(
             RUN,
-            specs=[spec.to_bytes() for spec in specs],
+            specs=encoded,
+            shared=shared,
             inputs=[one.inputs for one in self.segments],
             references=[one.references for one in self.segments],
             leaves=self._leaves(),

@@ -24,6 +24,7 @@ from wukong.storage import (
     NewRun,
     RunState,
     Storage,
+    shared_ref,
     values,
 )
 from wukong.storage.serialisation import loads, pack
@@ -154,6 +155,17 @@ def test_outputs_can_be_read_and_deleted(storage: Storage, run_id: str) -> None:
     assert storage.read(run_id, [ref, DataRef(3, "9.9")]) == [b"value", None]
     storage.delete(run_id, [ref])
     assert storage.read(run_id, [ref]) == [None]
+
+
+def test_what_specifications_share_is_there_until_the_run_is_dropped(
+    storage: Storage, run_id: str
+) -> None:
+    blobs = [b"small", pack(np.arange(50_000))]
+    storage.create(replace(diamond(run_id), shared=blobs))
+    refs = [shared_ref(0), shared_ref(1)]
+    assert [bytes(one or b"") for one in storage.read(run_id, refs)] == list(map(bytes, blobs))
+    storage.drop(run_id)
+    assert storage.read(run_id, refs) == [None, None]
 
 
 @pytest.mark.parametrize("chunk", [1 << 30, 70_000], ids=["one string", "chunks"])

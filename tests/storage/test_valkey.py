@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from dataclasses import replace
 
 import dask.array as da
 import pytest
@@ -38,7 +39,8 @@ def test_an_unknown_url_names_the_schemes_there_are() -> None:
 
 def test_every_key_of_a_run_has_a_time_to_live(valkey_url: str, run_id: str) -> None:
     store = ValkeyStorage(valkey_url)
-    store.create(NewRun(run_id, [b"a", b"b"], [(), ()], [1, 1], [0, 1], keep_seconds=600))
+    new = NewRun(run_id, [b"a", b"b"], [(), ()], [1, 1], [0, 1], keep_seconds=600)
+    store.create(replace(new, shared=[b"x", b"y"]))
     (begun, _) = store.begin(run_id, [Start(0), Start(1)], "t")
     assert begun is not None
     store.arrive(run_id, begun.lineage, Arrival(0, b"x", True, (), (), True))
@@ -51,7 +53,7 @@ def test_every_key_of_a_run_has_a_time_to_live(valkey_url: str, run_id: str) -> 
 
 def test_dropping_a_run_leaves_no_key(valkey_url: str, run_id: str) -> None:
     store = ValkeyStorage(valkey_url)
-    store.create(NewRun(run_id, [b"a"], [()], [1], [0]))
+    store.create(NewRun(run_id, [b"a"], [()], [1], [0], shared=[b"x", b"y"]))
     (begun,) = store.begin(run_id, [Start(0)], "t")
     assert begun is not None
     store.arrive(run_id, begun.lineage, Arrival(0, b"x", True, (), (), True))

@@ -6,7 +6,7 @@ inputs), and what `arrive` needs to know: inputs, children, and how many inputs 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,8 @@ from dask._task_spec import GraphNode
 
 from wukong.graph.normalise import Key
 from wukong.graph.segments import Segment
-from wukong.storage.serialisation import dumps, loads
+from wukong.graph.shared import Shared, Sharing
+from wukong.storage.serialisation import Packed, dumps
 
 
 class SpecError(Exception):
@@ -47,17 +48,20 @@ class Spec:
     children: tuple[tuple[int, int], ...]
     root: bool
 
-    def to_bytes(self) -> bytes:
-        """Serialise; raises `SpecError` that names the first task that cannot be pickled."""
+    def to_bytes(self, sharing: Sharing) -> bytes:
+        """Serialise; raises `SpecError` that names the first task that cannot be pickled.
+
+        What the task has in common with others is taken out.
+        """
         try:
-            return dumps((self.tasks, self.inputs, self.children, self.root))
+            return sharing.dumps((self.tasks, self.inputs, self.children, self.root))
         except Exception as error:
             raise SpecError(_culprit(self.tasks)) from error
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Spec:
+    def from_bytes(cls, data: bytes, shared: Shared) -> Spec:
         """Read what `to_bytes` wrote; raises whatever importing the tasks' modules raises."""
-        return cls(*loads(data))
+        return cls(*shared.loads(data))
 
     def run(
         self, values: Mapping[int, Any], on_task: Callable[[Key], None], retries: int = 0
@@ -108,6 +112,18 @@ def make_specs(segments: Sequence[Segment], tasks: Mapping[Key, GraphNode]) -> l
         )
         for segment in segments
     ]
+
+
+def encode(specs: Iterable[Spec]) -> tuple[list[bytes], list[Packed]]:
+    """Give the bytes of each specification, and the blobs of what they share.
+
+    Raises
+    ------
+    SpecError
+        If a task cannot be pickled.
+    """
+    sharing = Sharing()
+    return [spec.to_bytes(sharing) for spec in specs], sharing.blobs()
 
 
 def _culprit(tasks: Sequence[tuple[Key, GraphNode]]) -> str:

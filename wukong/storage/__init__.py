@@ -20,6 +20,7 @@ from wukong.storage.interface import (
     RunStatus,
     Storage,
     StorageError,
+    shared_ref,
 )
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "Storage",
     "StorageError",
     "open_storage",
+    "shared_ref",
 ]
 
 

@@ -74,6 +74,11 @@ class DataRef:
     version: str
 
 
+def shared_ref(number: int) -> DataRef:
+    """Name what specifications have in common, by its place; no output has such a version."""
+    return DataRef(number, "shared")
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A segment to run.
@@ -179,6 +184,8 @@ class NewRun:
         After this long everything of the run has gone, whatever happens.
     manifest
         What a client needs to come back to the run; opaque here.
+    shared
+        What specifications have in common; opaque here. Each is data under its `shared_ref`.
     """
 
     run: str
@@ -191,6 +198,7 @@ class NewRun:
     max_live: int = 0
     keep_seconds: int = 86_400
     manifest: bytes = b""
+    shared: Sequence[Packed] = ()
 
 
 @dataclass(frozen=True, slots=True)

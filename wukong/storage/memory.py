@@ -28,6 +28,7 @@ from wukong.storage.interface import (
     RunState,
     RunStatus,
     Storage,
+    shared_ref,
 )
 
 
@@ -103,6 +104,8 @@ class MemoryStorage(Storage):
             run.claim[leaf] = leaf
             run.attempts[leaf] = _Attempt()
             run.lease[leaf] = self._clock() + new.handoff_seconds
+        for number, blob in enumerate(new.shared):
+            run.data[shared_ref(number)] = bytes(blob)
         with self._changed:
             self._runs[new.run] = run
 

@@ -30,6 +30,7 @@ from wukong.storage.interface import (
     RunState,
     RunStatus,
     Storage,
+    shared_ref,
 )
 from wukong.storage.nodes import REPLY_SECONDS, Nodes
 from wukong.storage.wire import Pieces, exchange, packed_command, packed_words
@@ -61,6 +62,9 @@ class ValkeyStorage(Storage):
         count, leaves = len(new.specs), set(new.leaves)
 
         def write(server: Any) -> None:
+            for number, blob in enumerate(new.shared):
+                key = _data_key(new.run, shared_ref(number))
+                exchange(server, [packed_command(*c) for c in values.storing(key, blob, keep)])
             pipe = server.pipeline(transaction=False)
             pipe.set(prefix + "done", bytes(count // 8 + 1))
             pipe.set(prefix + "cnt", bytes(4 * count))
@@ -250,7 +254,9 @@ class ValkeyStorage(Storage):
 
         def remove(server: Any) -> None:
             versions = server.hgetall(prefix + "ver")
-            data = [
+            shared = range(int(server.hget(prefix + "cfg", "shared") or 0))
+            data = [_data_key(run, shared_ref(number)) for number in shared]
+            data += [
                 _data_key(run, DataRef(int(segment), version.decode()))
                 for segment, version in versions.items()
                 if version
@@ -351,6 +357,7 @@ def _config(new: NewRun) -> Mapping[str, int | bytes]:
         "live": new.max_live,
         "keep": new.keep_seconds,
         "manifest": new.manifest,
+        "shared": len(new.shared),
     }
 
 

@@ -1,0 +1,214 @@
+"""What many tasks of a run have in common is stored once, and not in each of their specifications.
+
+That is functions and classes of the user's own script, which travel by value, and large objects:
+the array or the model that is an argument of every task. A specification refers to them by number:
+
+    -1, -2, ...   small: all of them are in blob 0, which an Executor reads once
+    1, 2, ...     large: each is a blob of its own
+
+The client writes (`Sharing`), Executors read (`Shared`). Blobs are data of the run as outputs are,
+under references of their own (`shared_ref`).
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sys
+from abc import ABCMeta
+from collections import Counter
+from collections.abc import Callable, Sequence
+from enum import EnumType
+from functools import lru_cache, partial
+from types import FunctionType
+from typing import Any
+
+import cloudpickle
+from dask._task_spec import Alias, DataNode, Task
+
+from wukong.storage import DataRef, Storage, shared_ref
+from wukong.storage.serialisation import PICKLE_PROTOCOL, Packed, dumps, loads
+
+LARGE_BYTES = 65_536
+"""An object from this size on is taken out of specifications, as these pass through the script that
+keeps the store from everybody else."""
+
+CACHE_BYTES = 256 * 1024 * 1024
+"""So much of the large objects an Executor keeps for its next segments."""
+
+_TEXTS = frozenset({bytes, bytearray, str})
+_SIZED = _TEXTS | {list, dict, set, frozenset}
+_NEVER = frozenset({int, float, complex, bool, tuple, slice, type(None), Task, DataNode, Alias})
+_BY_VALUE = frozenset({FunctionType, type, ABCMeta, EnumType})
+
+Read = Callable[[Sequence[DataRef]], Sequence[bytes | bytearray | None]]
+
+
+class Sharing:
+    """Pickles values of one run, and takes out what they share."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[int, int] = {}
+        # While an object is known by its address, it must not be freed.
+        self._known: list[object] = []
+        self._uses: Counter[int] = Counter()
+        self._small: list[bytes] = []
+        self._large: list[Packed] = []
+
+    def dumps(self, value: object) -> bytes:
+        """Serialise a value; raises what pickling it raises."""
+        return self._pickled(value, None)
+
+    def blobs(self) -> list[Packed]:
+        """Give what was taken out, by number."""
+        if not self._small and not self._large:
+            return []
+        often = frozenset(number for number, times in self._uses.items() if times > 1)
+        return [dumps((self._small, often)), *self._large]
+
+    def number(self, item: object, *, inside: bool) -> int | None:
+        """Give the number of what is taken out; None for what is not.
+
+        `inside` what is taken out itself only arrays and texts are: functions and lists may refer
+        to each other in circles.
+        """
+        kind = type(item)
+        if kind in _NEVER or (inside and kind not in _TEXTS and not _is_array(item)):
+            return None
+        number = self._numbers.get(id(item))
+        if number is None:
+            if _is_large(item):
+                self._large.append(self._pickled(item, item))
+                number = len(self._large)
+            elif kind in _BY_VALUE and _travels_by_value(item):
+                self._small.append(self._pickled(item, item))
+                number = -len(self._small)
+            else:
+                return None
+            self._numbers[id(item)] = number
+            self._known.append(item)
+        self._uses[number] += 1
+        return number
+
+    def _pickled(self, value: object, taken_out: object) -> bytes:
+        file = io.BytesIO()
+        _Pickler(file, self, taken_out).dump(value)
+        return file.getvalue()
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    def __init__(self, file: io.BytesIO, sharing: Sharing, taken_out: object) -> None:
+        super().__init__(file, protocol=PICKLE_PROTOCOL)
+        self._sharing = sharing
+        self._taken_out = taken_out
+
+    def persistent_id(self, item: object) -> int | None:
+        """Give the number that is written instead of an object; called for every object."""
+        if item is self._taken_out:
+            return None
+        return self._sharing.number(item, inside=self._taken_out is not None)
+
+
+class Shared:
+    """Reads values of one run that `Sharing` wrote.
+
+    Parameters
+    ----------
+    read
+        Gives the data of the run that references name.
+    """
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._small: list[bytes] = []
+        self._often: frozenset[int] = frozenset()
+        self._functions: dict[int, Any] = {}
+        self._large: dict[int, bytes | bytearray] = {}
+
+    def loads(self, data: bytes | bytearray) -> Any:
+        """Read a value.
+
+        Raises
+        ------
+        LookupError
+            If what it shares with others is gone.
+        """
+        return _Unpickler(io.BytesIO(data), self).load()
+
+    def item(self, number: int) -> Any:
+        """Give an object by its number.
+
+        Functions are the same object each time; a large object is a new one, as a task may change
+        what it is given.
+        """
+        if number > 0:
+            return self.loads(self._blob(number))
+        if number not in self._functions:
+            if not self._small:
+                self._learn(_found(self._read([shared_ref(0)])[0], 0))
+            self._functions[number] = self.loads(self._small[-1 - number])
+        return self._functions[number]
+
+    def _blob(self, number: int) -> bytes | bytearray:
+        if number in self._large:
+            return self._large[number]
+        first, data = self._read([shared_ref(0), shared_ref(number)])
+        self._learn(_found(first, 0))
+        blob = _found(data, number)
+        if number in self._often:
+            self._large[number] = blob
+            while sum(map(len, self._large.values())) > CACHE_BYTES and len(self._large) > 1:
+                del self._large[next(iter(self._large))]
+        return blob
+
+    def _learn(self, first: bytes | bytearray) -> None:
+        self._small, self._often = loads(first)
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, shared: Shared) -> None:
+        super().__init__(file)
+        self._shared = shared
+
+    def persistent_load(self, number: int) -> Any:
+        """Give the object instead of which a number was written."""
+        return self._shared.item(number)
+
+
+@lru_cache(maxsize=2)
+def shared_of(storage: Storage, run: str) -> Shared:
+    """Give what this process knows of a run, one object for all its Executors one after another."""
+    return Shared(partial(storage.read, run))
+
+
+def _found(blob: bytes | bytearray | None, number: int) -> bytes | bytearray:
+    if blob is None:
+        raise LookupError(
+            f"object {number} that tasks share is not in the store: it was evicted, or has "
+            "outlived its time"
+        )
+    return blob
+
+
+def _is_large(item: Any) -> bool:
+    if type(item) in _SIZED:
+        return sys.getsizeof(item) >= LARGE_BYTES
+    # Of other kinds of objects, what is large in them is an array or one of the above.
+    return _is_array(item) and item.nbytes >= LARGE_BYTES
+
+
+def _is_array(item: Any) -> bool:
+    """Tell arrays of numbers; NumPy is not imported for it, as there may be none."""
+    kind = type(item)
+    return kind.__module__ == "numpy" and kind.__name__ == "ndarray" and not item.dtype.hasobject
+
+
+def _travels_by_value(item: Any) -> bool:
+    """Tell what Executors cannot import, as it is of the user's script or made at run time."""
+    module = sys.modules.get(item.__module__)
+    if module is None or item.__module__ == "__main__":
+        return True
+    found: Any = module
+    for name in item.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is not item
