@@ -36,6 +36,9 @@ keeps the store from everybody else."""
 CACHE_BYTES = 256 * 1024 * 1024
 """So much of the large objects an Executor keeps for its next segments."""
 
+_SHORT = LARGE_BYTES // 4
+"""A text of fewer characters is not large."""
+
 _TEXTS = frozenset({bytes, bytearray, str})
 _SIZED = _TEXTS | {list, dict, set, frozenset}
 _NEVER = frozenset({int, float, complex, bool, tuple, slice, type(None), Task, DataNode, Alias})
@@ -54,10 +57,17 @@ class Sharing:
         self._uses: Counter[int] = Counter()
         self._small: list[bytes] = []
         self._large: list[Packed] = []
+        self._file = io.BytesIO()
+        self._pickler = _Pickler(self._file, self, None)
 
     def dumps(self, value: object) -> bytes:
         """Serialise a value; raises what pickling it raises."""
-        return self._pickled(value, None)
+        # To make a pickler takes as long as to use it.
+        self._file.seek(0)
+        self._file.truncate()
+        self._pickler.clear_memo()
+        self._pickler.dump(value)
+        return self._file.getvalue()
 
     def blobs(self) -> list[Packed]:
         """Give what was taken out, by number."""
@@ -72,27 +82,33 @@ class Sharing:
         `inside` what is taken out itself only arrays and texts are: functions and lists may refer
         to each other in circles.
         """
-        kind = type(item)
-        if kind in _NEVER or (inside and kind not in _TEXTS and not _is_array(item)):
+        if inside and type(item) not in _TEXTS and not _is_array(item):
             return None
         number = self._numbers.get(id(item))
         if number is None:
-            if _is_large(item):
-                self._large.append(self._pickled(item, item))
-                number = len(self._large)
-            elif kind in _BY_VALUE and _travels_by_value(item):
-                self._small.append(self._pickled(item, item))
-                number = -len(self._small)
-            else:
-                return None
-            self._numbers[id(item)] = number
-            self._known.append(item)
-        self._uses[number] += 1
+            number = self._new(item)
+        if number:
+            self._uses[number] += 1
+        return number or None
+
+    def _new(self, item: object) -> int:
+        """Give a number, or 0, to what has not been seen yet."""
+        number = 0
+        if _is_large(item):
+            self._large.append(self._pickled(item))
+            number = len(self._large)
+        elif type(item) not in _BY_VALUE:
+            return 0
+        elif _travels_by_value(item):
+            self._small.append(self._pickled(item))
+            number = -len(self._small)
+        self._numbers[id(item)] = number
+        self._known.append(item)
         return number
 
-    def _pickled(self, value: object, taken_out: object) -> bytes:
+    def _pickled(self, taken_out: object) -> bytes:
         file = io.BytesIO()
-        _Pickler(file, self, taken_out).dump(value)
+        _Pickler(file, self, taken_out).dump(taken_out)
         return file.getvalue()
 
 
@@ -104,7 +120,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def persistent_id(self, item: object) -> int | None:
         """Give the number that is written instead of an object; called for every object."""
-        if item is self._taken_out:
+        kind = type(item)
+        if kind in _NEVER or (kind is str and len(item) < _SHORT) or item is self._taken_out:  # type: ignore[arg-type]
             return None
         return self._sharing.number(item, inside=self._taken_out is not None)
 
