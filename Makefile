@@ -5,13 +5,23 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test soak peer lint format schema lock clean
+.PHONY: demo test oldest soak peer lint format schema lock clean
 
 demo: $(VENV)/installed
 	$(BIN)/wukong demo
 
 test: $(VENV)/installed
 	$(BIN)/pytest
+
+# The engine with the oldest Dask instead of the newest, which is put before it on the path.
+OLDEST := $(VENV)/oldest
+oldest: $(OLDEST)/installed
+	PYTHONPATH=$(CURDIR)/$(OLDEST) $(BIN)/pytest tests/graph tests/client tests/test_versions.py
+
+$(OLDEST)/installed: $(VENV)/installed requirements-oldest.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
+		--require-hashes --target $(OLDEST) -r requirements-oldest.lock
+	@touch $@
 
 # More random histories of a run than CI plays.
 SEEDS ?= 50000

@@ -110,10 +110,10 @@ def attach(run: str, come_back: Callable[[], Run]) -> Future:
         found = group.begin(come_back())
         found.wait()
         values = found.result()
-        for value in values if isinstance(values, list) else []:
+        for value in values if found.has_many else []:
             if isinstance(value, Failure):
                 raise_failure(run, value)
-        return values[0] if isinstance(values, list) and len(values) == 1 else values
+        return values[0] if found.has_many and len(values) == 1 else values
 
     return _in_background(run, follow)
 

@@ -142,6 +142,11 @@ class Run:
             return list(values.values())
         return assemble(Normalised({}, frozenset(values), asked.local), asked.keys, values)
 
+    @property
+    def has_many(self) -> bool:
+        """Tell whether `result` gives a sequence of what was asked for, and not one value."""
+        return self._manifest.keys is None or isinstance(self._manifest.keys, list)
+
     def values(self, keys: Collection[Key]) -> dict[Key, Any]:
         """Read the values of roots that are done.
 
