@@ -24,8 +24,9 @@ def test_messages_survive_the_wire() -> None:
     assert ExecutorEvent.from_event(json.loads(EVENT.to_bytes())) == EVENT
     for message in (InvokerEvent("run", (EVENT,)), InvokerEvent("run", batch="b")):
         assert InvokerEvent.from_event(json.loads(message.to_bytes())) == message
-    report = InvokerReport(2, (Refusal(1, "throttled"),))
-    assert InvokerReport.from_event(json.loads(json.dumps(report.to_event()))) == report
+    refused = (Refusal(1, "throttled"),)
+    for report in (InvokerReport(2, refused), InvokerReport(2, refused, unsure=1)):
+        assert InvokerReport.from_event(json.loads(json.dumps(report.to_event()))) == report
 
 
 @pytest.mark.parametrize(

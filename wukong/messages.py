@@ -11,7 +11,7 @@ is given, because a payload comes from outside the function that reads it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -233,19 +233,44 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class InvokerReport:
-    """What became of a batch: every event is either accepted or among the refused."""
+    """What became of a batch: every event is either accepted or among the refused.
+
+    Attributes
+    ----------
+    accepted
+        How many were accepted.
+    refused
+        The others, in the order of the batch.
+    unsure
+        How many of all had a request that was lost after it was sent, so that they may have been
+        started once more than this says. The engine stops duplicates; this only counts them.
+    """
 
     accepted: int
     refused: tuple[Refusal, ...] = ()
+    unsure: int = 0
+
+    @classmethod
+    def of(cls, outcomes: Sequence[str | None], unsure: int = 0) -> Self:
+        """Report one outcome for each event: None if it was accepted, else why not."""
+        refused = tuple(
+            Refusal(position, reason)
+            for position, reason in enumerate(outcomes)
+            if reason is not None
+        )
+        return cls(len(outcomes) - len(refused), refused, unsure)
 
     def to_event(self) -> dict[str, Any]:
         """Give the JSON object that goes over the wire."""
-        return {
+        message: dict[str, Any] = {
             "wukong": "report",
             "protocol": PROTOCOL,
             "accepted": self.accepted,
             "refused": [[refusal.position, refusal.reason] for refusal in self.refused],
         }
+        if self.unsure:
+            message["unsure"] = self.unsure
+        return message
 
     @classmethod
     def from_event(cls, event: object) -> Self:
@@ -260,4 +285,5 @@ class InvokerReport:
                     raise MessageError(
                         f"field 'refused': expected [position, reason], got {item!r:.80}"
                     )
-        return cls(_field(message, "accepted", int), tuple(refused))
+        unsure = _field(message, "unsure", int) if "unsure" in message else 0
+        return cls(_field(message, "accepted", int), tuple(refused), unsure)

@@ -23,7 +23,6 @@ from wukong.messages import (
     InvokerEvent,
     InvokerReport,
     MessageError,
-    Refusal,
     Targets,
 )
 from wukong.platform.interface import Platform, PlatformError
@@ -207,9 +206,9 @@ class AwsPlatform(Platform):
             return self._gateway.start(event.targets.executor, event.to_bytes(), until)
 
         if len(events) == 1:
-            return report([refusal(events[0])])
+            return InvokerReport.of([refusal(events[0])])
         with ThreadPoolExecutor(DIRECT_CONNECTIONS) as pool:
-            return report(list(pool.map(refusal, events)))
+            return InvokerReport.of(list(pool.map(refusal, events)))
 
     def _through_invoker(self, events: Sequence[ExecutorEvent]) -> InvokerReport:
         run = events[0].run
@@ -222,12 +221,4 @@ class AwsPlatform(Platform):
                 payload = InvokerEvent(run, batch=name).to_bytes()
             return InvokerReport.from_event(self._gateway.call(events[0].targets.invoker, payload))
         except (PlatformError, MessageError, StorageError) as error:
-            return report([f"Invoker: {error}"] * len(events))
-
-
-def report(refusals: Sequence[str | None]) -> InvokerReport:
-    """Turn one outcome for each event (None if accepted) into a report."""
-    refused = tuple(
-        Refusal(position, reason) for position, reason in enumerate(refusals) if reason is not None
-    )
-    return InvokerReport(accepted=len(refusals) - len(refused), refused=refused)
+            return InvokerReport.of([f"Invoker: {error}"] * len(events))
