@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform as machine
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wukong import __version__
 from wukong.messages import (
@@ -18,6 +18,9 @@ from wukong.messages import (
 )
 from wukong.platform.context import Context
 from wukong.platform.surroundings import store
+
+if TYPE_CHECKING:
+    from invoker.engine import Engine
 
 
 def lambda_handler(event: object, context: Context) -> dict[str, Any]:
@@ -34,7 +37,7 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
 
     events = _events(InvokerEvent.from_event(event))
     seconds = context.get_remaining_time_in_millis() / 1000
-    return start_all(_gateway(), events, seconds).to_event()
+    return start_all(_engine(), events, seconds).to_event()
 
 
 def _events(message: InvokerEvent) -> tuple[ExecutorEvent, ...]:
@@ -50,9 +53,9 @@ def _events(message: InvokerEvent) -> tuple[ExecutorEvent, ...]:
 
 
 @cache
-def _gateway() -> Any:
+def _engine() -> Engine:
     """Keep connections while the environment is warm."""
-    from invoker.fanout import CONNECTIONS
-    from wukong.platform.aws import LambdaGateway
+    from invoker.endpoint import discover
+    from invoker.engine import Engine
 
-    return LambdaGateway(connections=CONNECTIONS)
+    return Engine(discover())

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from invoker import function
-from invoker.fanout import start_all
+from invoker.endpoint import discover
+from invoker.engine import Engine, Limits
+from invoker.fanout import RESERVE_SECONDS, start_all
 from invoker.function import lambda_handler
 from wukong.messages import ExecutorEvent, InvokerEvent, InvokerReport, MessageError, Start, Targets
 from wukong.platform.aws import AwsPlatform, LambdaGateway
@@ -77,16 +79,21 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", state.url)
-    # A warm environment keeps its connections: those of another test lead elsewhere.
-    function._gateway.cache_clear()
+    function._engine.cache_clear()
     yield state
+    if function._engine.cache_info().currsize:
+        function._engine().close()
+        function._engine.cache_clear()
     server.shutdown()
     thread.join()
     server.server_close()
 
 
-def gateway(endpoint: Endpoint) -> LambdaGateway:
-    return LambdaGateway(endpoint_url=endpoint.url, connections=8, sleep=lambda seconds: None)
+@pytest.fixture
+def engine(endpoint: Endpoint) -> Iterator[Engine]:
+    engine = Engine(discover())
+    yield engine
+    engine.close()
 
 
 def events(count: int) -> tuple[ExecutorEvent, ...]:
@@ -99,38 +106,55 @@ def context(seconds: float = 900.0) -> LocalContext:
     return LocalContext("request", seconds, time.monotonic())
 
 
-def test_every_event_is_started_once(endpoint: Endpoint) -> None:
-    report = start_all(gateway(endpoint), events(200), 60.0)
+def test_every_event_is_started_once(endpoint: Endpoint, engine: Engine) -> None:
+    report = start_all(engine, events(200), 60.0)
     assert report == InvokerReport(accepted=200)
     assert set(endpoint.accepted.values()) == {1}
     assert len(endpoint.accepted) == 200
 
 
-def test_throttles_and_faults_are_tried_again_until_accepted(endpoint: Endpoint) -> None:
+def test_throttles_and_faults_are_tried_again_until_accepted(
+    endpoint: Endpoint, engine: Engine
+) -> None:
     endpoint.decide = lambda segment, attempt: (429, 500, 202)[min(attempt, 3) - 1]
-    report = start_all(gateway(endpoint), events(20), 60.0)
+    report = start_all(engine, events(20), 60.0)
     assert report == InvokerReport(accepted=20)
     assert set(endpoint.tries.values()) == {3}
 
 
-def test_what_stays_throttled_is_reported_exactly_after_bounded_tries(endpoint: Endpoint) -> None:
+def test_what_stays_throttled_is_tried_until_the_time_is_up_and_reported_exactly(
+    endpoint: Endpoint, engine: Engine
+) -> None:
     endpoint.decide = lambda segment, attempt: 429 if segment in {3, 7} else 202
-    report = start_all(gateway(endpoint), events(10), 60.0)
+    report = start_all(engine, events(10), RESERVE_SECONDS + 1.0)
     assert report.accepted == 8
     assert [refusal.position for refusal in report.refused] == [3, 7]
     assert all("TooManyRequests" in refusal.reason for refusal in report.refused)
-    assert endpoint.tries[3] == endpoint.tries[7] == 8
+    assert all("time was up" in refusal.reason for refusal in report.refused)
+    assert min(endpoint.tries[3], endpoint.tries[7]) > 1
 
 
-def test_what_can_never_work_is_tried_once(endpoint: Endpoint) -> None:
+def test_what_stays_faulty_is_reported_after_bounded_tries(endpoint: Endpoint) -> None:
+    endpoint.decide = lambda segment, attempt: 500 if segment == 3 else 202
+    engine = Engine(discover(), limits=Limits(faults=3))
+    report = start_all(engine, events(5), 60.0)
+    engine.close()
+    assert report.accepted == 4
+    assert [refusal.reason for refusal in report.refused] == ["ServiceException: no; tried 3 times"]
+    assert endpoint.tries[3] == 3
+
+
+def test_what_can_never_work_is_tried_once(endpoint: Endpoint, engine: Engine) -> None:
     endpoint.decide = lambda segment, attempt: 404
-    report = start_all(gateway(endpoint), events(2), 60.0)
+    report = start_all(engine, events(2), 60.0)
     assert report.accepted == 0
     assert set(endpoint.tries.values()) == {1}
 
 
-def test_when_the_time_is_up_the_rest_is_reported_as_not_tried(endpoint: Endpoint) -> None:
-    report = start_all(gateway(endpoint), events(3), 0.0)
+def test_when_the_time_is_up_the_rest_is_reported_as_not_tried(
+    endpoint: Endpoint, engine: Engine
+) -> None:
+    report = start_all(engine, events(3), 0.0)
     assert report.accepted == 0
     assert {refusal.reason for refusal in report.refused} == {
         "not tried: the Invoker's time was up"
@@ -175,6 +199,8 @@ def test_an_executor_without_a_store_says_which_variable_is_missing() -> None:
 
 
 def test_few_executors_are_started_without_the_invoker(endpoint: Endpoint) -> None:
-    report = AwsPlatform(gateway(endpoint), direct_limit=10).start(events(10))
+    report = AwsPlatform(LambdaGateway(endpoint_url=endpoint.url), direct_limit=10).start(
+        events(10)
+    )
     assert report == InvokerReport(accepted=10)
     assert len(endpoint.accepted) == 10

@@ -1,0 +1,78 @@
+"""The accounts of one batch: every event is ready, in flight, waiting, or has its outcome."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Sequence
+
+from wukong.messages import ExecutorEvent, InvokerReport
+
+TIME_WAS_UP = "the Invoker's time was up"
+
+
+class Item:
+    """One event of a batch and what has happened to it so far."""
+
+    __slots__ = ("attempts", "event", "faults", "position", "reason", "renewed", "unsure")
+
+    def __init__(self, position: int, event: ExecutorEvent) -> None:
+        self.position = position
+        self.event = event
+        self.attempts = 0
+        self.faults = 0
+        """How many of the attempts met a fault of the service or of the connection."""
+        self.reason = ""
+        """Why the latest attempt did not succeed."""
+        self.renewed = False
+        """Whether it has been tried with renewed credentials."""
+        self.unsure = False
+        """Whether a request was lost after it was sent, so that it may have been accepted."""
+
+
+class Batch:
+    """Keeps each event in exactly one place until its outcome is known."""
+
+    def __init__(self, events: Sequence[ExecutorEvent]) -> None:
+        self._items = [Item(position, event) for position, event in enumerate(events)]
+        self._outcomes: dict[int, str | None] = {}
+        self._waiting: list[tuple[float, int, Item]] = []
+        self.ready: deque[Item] = deque(self._items)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every event has its outcome."""
+        return len(self._outcomes) == len(self._items)
+
+    def accept(self, item: Item) -> None:
+        """Book that Lambda has taken the event."""
+        self._outcomes[item.position] = None
+
+    def refuse(self, item: Item, reason: str) -> None:
+        """Book that the event is not tried again, and why."""
+        if item.unsure:
+            reason += "; one attempt had no answer, so it may have been started"
+        self._outcomes[item.position] = reason
+
+    def wait(self, item: Item, until: float) -> None:
+        """Make the event ready at a time."""
+        heapq.heappush(self._waiting, (until, item.position, item))
+
+    def wake(self, now: float) -> None:
+        """Make ready what has waited long enough; before what has not been tried."""
+        due = []
+        while self._waiting and self._waiting[0][0] <= now:
+            due.append(heapq.heappop(self._waiting)[2])
+        self.ready.extendleft(reversed(due))
+
+    def refuse_rest(self, untried: str, suffix: str) -> None:
+        """Refuse what is ready or waiting: for `untried`, or for its latest reason and `suffix`."""
+        for item in [*self.ready, *(item for _, _, item in self._waiting)]:
+            self.refuse(item, f"{item.reason}{suffix}" if item.attempts else untried)
+        self.ready.clear()
+        self._waiting.clear()
+
+    def report(self) -> InvokerReport:
+        """Give the outcomes, in the order of the events; only when the batch is done."""
+        outcomes = [self._outcomes[item.position] for item in self._items]
+        return InvokerReport.of(outcomes, unsure=sum(item.unsure for item in self._items))
