@@ -1,0 +1,325 @@
+"""How fast the Invoker starts Executors, beside boto3, against a stub of Lambda's API over TLS.
+
+Method: the stub (benchmarks/invoke_stub.py) is a process on core 1, each client one on core 0.
+Clients take turns in each round, on connections that a first round has opened; the median of the
+rounds counts. CPU is the client's own. Read the ratios, as clocks vary.
+
+    python benchmarks/fanout.py [rounds]
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import resource
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+CLIENT_CORE, STUB_CORE = 0, 1
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is started in a round, and how the stub answers."""
+
+    name: str
+    count: int
+    size: int
+    latency: float = 0.0
+    throttles: bool = False
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A client: what it is built on, and how many connections (or threads) it has."""
+
+    kind: str
+    connections: int
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.connections}"
+
+
+ENGINE_64, ENGINE_256 = Peer("engine", 64), Peer("engine", 256)
+BOTO3 = Peer("boto3", 64)
+UNREAD = Peer("boto3 unread", 1)
+FEW = 40
+"""So few for the client that opens a connection for each call."""
+
+CASES: list[tuple[Case, list[Peer]]] = [
+    (Case("2 KB", 4000, 2_000), [ENGINE_64, ENGINE_256, BOTO3, UNREAD]),
+    (Case("100 KB", 1000, 100_000), [ENGINE_64, ENGINE_256, BOTO3]),
+    (Case("2 KB, 50 ms", 1000, 2_000, 0.05), [ENGINE_64, ENGINE_256, BOTO3]),
+    (Case("2 KB, 50 ms, many", 5000, 2_000, 0.05), [ENGINE_64, ENGINE_256, BOTO3]),
+    (Case("2 KB, half 429", 1000, 2_000, 0.0, throttles=True), [ENGINE_64, BOTO3]),
+]
+
+
+# One client: a process that starts a batch for each line it is sent.
+
+
+def made_events(case: Case, turn: int) -> list[Any]:
+    from wukong.messages import ExecutorEvent, Start, Targets
+
+    run = f"{turn}-" + "r" * (case.size - 130)
+    targets = Targets("E:1", "I:1")
+    return [ExecutorEvent(run, (Start(number),), targets) for number in range(case.count)]
+
+
+def engine_starter(peer: Peer) -> Callable[[Sequence[Any]], int]:
+    from invoker.endpoint import discover
+    from invoker.engine import Engine
+
+    engine = Engine(discover(), connections=peer.connections)
+    return lambda events: engine.start(events, 600.0).accepted
+
+
+def boto3_starter(peer: Peer) -> Callable[[Sequence[Any]], int]:
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import ClientError
+
+    config = Config(max_pool_connections=peer.connections)
+    client: Any = boto3.client("lambda", config=config)
+    kept = []
+
+    def start(event: Any) -> int:
+        try:
+            answer = client.invoke(
+                FunctionName=event.targets.executor,
+                InvocationType="Event",
+                Payload=event.to_bytes(),
+            )
+        except ClientError:
+            return 0
+        if peer.kind == "boto3":
+            answer["Payload"].read()
+        else:
+            kept[:] = [answer]
+        return 1
+
+    if peer.connections == 1:
+        return lambda events: sum(map(start, events))
+    pool = ThreadPoolExecutor(peer.connections)
+    return lambda events: sum(pool.map(start, events))
+
+
+def client(peer: Peer, case: Case) -> None:
+    starter = engine_starter if peer.kind == "engine" else boto3_starter
+    start = starter(peer)
+    for turn, _ in enumerate(sys.stdin):
+        events = made_events(case, turn)
+        begun, cpu = time.perf_counter(), time.process_time()
+        accepted = start(events)
+        result = {
+            "accepted": accepted,
+            "seconds": time.perf_counter() - begun,
+            "cpu": time.process_time() - cpu,
+            "rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }
+        print(json.dumps(result), flush=True)
+
+
+COLD = {
+    "engine": """
+from invoker.fanout import start_all
+from invoker.function import _engine
+from wukong.messages import ExecutorEvent, Start, Targets
+events = [ExecutorEvent("cold", (Start(0),), Targets("E:1", "I:1"))]
+assert start_all(_engine(), events, 60.0).accepted == 1
+""",
+    "boto3": """
+import boto3
+boto3.client("lambda").invoke(FunctionName="E:1", InvocationType="Event", Payload=b"cold")
+""",
+}
+COLD_FRAME = """
+import os, time, resource
+os.sched_setaffinity(0, {{{core}}})
+begun = time.process_time()
+{code}
+print((time.process_time() - begun) * 1000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+# The driver.
+
+
+class Stub:
+    """The stub's process, and what it is told between rounds."""
+
+    def __init__(self, folder: Path) -> None:
+        certificate, bundle = folder / "stub.pem", folder / "bundle.pem"
+        subprocess.run(
+            [
+                *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+                *("-subj", "/CN=stub", "-addext", "subjectAltName=IP:127.0.0.1"),
+                *("-keyout", str(certificate), "-out", str(folder / "certificate.pem")),
+            ],
+            check=True,
+            capture_output=True,
+        )
+        own = (folder / "certificate.pem").read_text()
+        certificate.write_text(certificate.read_text() + own)
+        import certifi
+
+        # As many as there are for the real one: reading them is a part of a cold start.
+        bundle.write_text(Path(certifi.where()).read_text() + own)
+        self.process = subprocess.Popen(
+            [sys.executable, str(FOLDER / "invoke_stub.py"), str(certificate), str(STUB_CORE)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.port = int(self.process.stdout.readline())
+        self.context = ssl.create_default_context(cafile=str(bundle))
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_SESSION_TOKEN": "token" * 150,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": f"https://127.0.0.1:{self.port}",
+            "AWS_CA_BUNDLE": str(bundle),
+            "NO_PROXY": "127.0.0.1",
+        }
+
+    def set(self, latency: float, *, throttles: bool) -> dict[str, int]:
+        """Set how it answers; gives what it saw since the last time."""
+        connection = http.client.HTTPSConnection("127.0.0.1", self.port, context=self.context)
+        connection.request("PUT", f"/{latency}/{int(throttles)}")
+        said: dict[str, int] = json.loads(connection.getresponse().read())
+        connection.close()
+        return said
+
+
+class Client:
+    """One client's process and what its rounds took."""
+
+    def __init__(self, stub: Stub, peer: Peer, case: Case) -> None:
+        count = FEW if peer is UNREAD else case.count
+        self.peer, self.case = peer, Case(**{**asdict(case), "count": count})
+        self.stub = stub
+        self.rounds: list[dict[str, float]] = []
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, "client", json.dumps([asdict(peer), asdict(self.case)])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=stub.environment,
+            text=True,
+        )
+        os.sched_setaffinity(self.process.pid, {CLIENT_CORE})
+
+    def round(self) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.stub.set(self.case.latency, throttles=self.case.throttles)
+        print("go", file=self.process.stdin, flush=True)
+        result = json.loads(self.process.stdout.readline())
+        seen = self.stub.set(0.0, throttles=False)
+        assert seen["bodies"] == result["accepted"], (seen, result)
+        self.rounds.append({**result, "connections": seen["connections"]})
+
+    def median(self, name: str) -> float:
+        return statistics.median(one[name] for one in self.rounds[1:])
+
+    def end(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(30)
+
+
+def cold(stub: Stub, kind: str, rounds: int) -> tuple[float, float]:
+    found = []
+    for _ in range(rounds):
+        stub.set(0.0, throttles=False)
+        code = COLD_FRAME.format(core=CLIENT_CORE, code=COLD[kind])
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=stub.environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        found.append([float(word) for word in done.stdout.split()])
+    return statistics.median(one[0] for one in found), statistics.median(one[1] for one in found)
+
+
+def compare(stub: Stub, case: Case, peers: list[Peer], rounds: int) -> dict[Peer, Client]:
+    clients = {peer: Client(stub, peer, case) for peer in peers}
+    for _ in range(rounds + 1):
+        for one in clients.values():
+            one.round()
+    for peer, one in clients.items():
+        one.end()
+        count, seconds = one.case.count, one.median("seconds")
+        print(
+            f"{case.name:18} {peer!s:16} {count:5} in {seconds:7.3f} s "
+            f"{count / seconds:8,.0f}/s {one.median('cpu') / count * 1e6:8,.0f} us CPU  "
+            f"{one.rounds[-1]['connections']:4.0f} connections  {one.rounds[-1]['rss']:4.0f} MB  "
+            f"first {one.rounds[0]['seconds']:.3f} s  "
+            f"accepted {min(item['accepted'] for item in one.rounds):.0f}",
+            flush=True,
+        )
+    return clients
+
+
+def ratios(all_clients: dict[str, dict[Peer, Client]]) -> None:
+    def speed(case: str, peer: Peer) -> float:
+        found = all_clients[case][peer]
+        return found.case.count / found.median("seconds")
+
+    def cpu(case: str, peer: Peer) -> float:
+        found = all_clients[case][peer]
+        return found.median("cpu") / found.case.count * 1e6
+
+    print()
+    for case in ("2 KB", "100 KB"):
+        for peer in (ENGINE_64, ENGINE_256):
+            factor = speed(case, peer) / speed(case, BOTO3)
+            print(f"{case}: {peer} is {factor:.1f} x boto3, {cpu(case, peer):.0f} us CPU each")
+    print(f"2 KB: {speed('2 KB', ENGINE_64) / speed('2 KB', UNREAD):.0f} x boto3, Payload unread")
+    for case in ("2 KB, 50 ms", "2 KB, 50 ms, many"):
+        for peer in (ENGINE_64, ENGINE_256):
+            found = all_clients[case][peer]
+            bound = found.case.latency * found.case.count / peer.connections
+            taken = found.median("seconds") / bound
+            factor = speed(case, peer) / speed(case, BOTO3)
+            print(f"{case}: {peer} takes {taken:.2f} x the bound, is {factor:.1f} x boto3")
+    half = cpu("2 KB, half 429", ENGINE_64) / cpu("2 KB", ENGINE_64)
+    print(f"2 KB, half 429: {half:.1f} x the CPU without")
+
+
+def main() -> None:
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    with tempfile.TemporaryDirectory() as folder:
+        stub = Stub(Path(folder))
+        try:
+            found = {case.name: compare(stub, case, peers, rounds) for case, peers in CASES}
+            for kind in COLD:
+                cpu, rss = cold(stub, kind, rounds)
+                print(f"cold start to first answer, {kind}: {cpu:.0f} ms CPU, {rss:.0f} MB")
+            ratios(found)
+        finally:
+            stub.process.kill()
+            stub.process.wait()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["client"]:
+        peer_fields, case_fields = json.loads(sys.argv[2])
+        client(Peer(**peer_fields), Case(**case_fields))
+    else:
+        main()
