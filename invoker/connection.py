@@ -70,6 +70,7 @@ class Connection(asyncio.BufferedProtocol):
         self._waiting = False
         self._knows_session = False
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.opened.add_done_callback(_heard)
         """Done when requests can be sent; fails with why they cannot."""
         self.is_used = False
         """Whether it has brought an answer before, so that its loss may only be its age."""
@@ -223,6 +224,12 @@ class Connection(asyncio.BufferedProtocol):
             self.opened.set_exception(error)
         elif not self.opened.cancelled():
             listener.lost(self, f"{type(error).__name__}: {error}")
+
+
+def _heard(opened: asyncio.Future[None]) -> None:
+    """Take note of a failure that nobody waits for any more."""
+    if not opened.cancelled():
+        opened.exception()
 
 
 class _Nobody:

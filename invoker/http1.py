@@ -16,7 +16,7 @@ MOST_BODY_BYTES = 8_000_000
 """Answers to asynchronous invocations have no body; errors have a short one."""
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: [^\r\n\0]*)?")
-_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\0]*?)[ \t]*")
+_FIELDS = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n\0]*)\r\n")
 _LENGTH = re.compile(r"[0-9]{1,15}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n\0]*)?")
 _BODILESS = frozenset({204, 304})
@@ -122,7 +122,7 @@ class Parser:
             if len(self._data) > MOST_HEAD_BYTES:
                 raise HttpError(f"headers of more than {MOST_HEAD_BYTES} bytes")
             return False
-        status_line, *lines = self._data[:end].split(b"\r\n")
+        status_line, _, fields = self._data[: end + 2].partition(b"\r\n")
         matched = _STATUS_LINE.fullmatch(status_line)
         if matched is None:
             raise HttpError(f"no HTTP/1.1 status line: {status_line!r:.80}")
@@ -132,7 +132,7 @@ class Parser:
             if status == 101:
                 raise HttpError("switching protocols, which was not asked for")
             return bool(self._data)
-        self._headers = _fields(lines)
+        self._headers = _fields(fields)
         self._status = status
         self._frame(modern=matched[1] == b"1")
         return True
@@ -188,17 +188,19 @@ class Parser:
                 raise HttpError(f"trailers of more than {MOST_HEAD_BYTES} bytes")
             return False
         if end > line_end:
-            _fields(self._data[line_end + 2 : end].split(b"\r\n"))
+            _fields(self._data[line_end + 2 : end + 2])
         self._data = self._data[end + 4 :]
         return True
 
 
-def _fields(lines: list[bytes]) -> dict[str, str]:
+def _fields(data: bytes) -> dict[str, str]:
+    text = data.decode("latin-1")
     headers: dict[str, str] = {}
-    for line in lines:
-        matched = _FIELD.fullmatch(line)
-        if matched is None:
-            raise HttpError(f"no header: {line!r:.80}")
-        name, value = matched[1].decode().lower(), matched[2].decode("latin-1")
+    size = 0
+    for field, padded in _FIELDS.findall(text):
+        size += len(field) + len(padded) + 3
+        name, value = field.lower(), padded.strip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    if size != len(text):
+        raise HttpError(f"lines that are no headers: {data!r:.200}")
     return headers

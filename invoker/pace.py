@@ -13,8 +13,8 @@ from __future__ import annotations
 import random
 
 LEAST_WINDOW = 8.0
-BACKOFF_SECONDS = 0.1
-BACKOFF_MOST_SECONDS = 3.0
+BACKOFF_SECONDS = 0.05
+BACKOFF_MOST_SECONDS = 2.0
 CONNECTION_SECONDS = 0.004
 """What a new TLS connection costs of a processor, at the share of one that a small function has."""
 

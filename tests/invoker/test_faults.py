@@ -1,0 +1,278 @@
+"""The fan-out against a server that misbehaves: nothing is lost, nothing answered is repeated."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from invoker.endpoint import discover
+from invoker.engine import Engine, Limits
+from tests.invoker.faulty import (
+    Act,
+    FaultyServer,
+    Request,
+    accept,
+    accept_and_close,
+    answer,
+    cut_off,
+    expired,
+    make_certificate,
+    reset,
+    throttle,
+)
+from wukong.messages import ExecutorEvent, InvokerReport, Start, Targets
+
+MINUTE = 60.0
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_certificate(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def server(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
+    server = FaultyServer(certificate)
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "old")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", f"https://127.0.0.1:{server.port}")
+    yield server
+    server.close()
+
+
+Open = Callable[[Limits], Engine]
+
+
+@pytest.fixture
+def open_engine(server: FaultyServer) -> Iterator[Open]:
+    engines = []
+
+    def opened(limits: Limits) -> Engine:
+        engines.append(Engine(discover(), connections=16, limits=limits))
+        return engines[-1]
+
+    yield opened
+    for engine in engines:
+        engine.close()
+
+
+@pytest.fixture
+def engine(open_engine: Open) -> Engine:
+    return open_engine(Limits())
+
+
+def events(count: int) -> tuple[ExecutorEvent, ...]:
+    return tuple(ExecutorEvent("run", (Start(i),), Targets("E:1", "I:1")) for i in range(count))
+
+
+def assert_each_accepted_once(server: FaultyServer, count: int) -> None:
+    assert sorted(server.accepted) == list(range(count))
+    assert set(server.accepted.values()) == {1}
+
+
+def test_half_throttled_events_are_all_accepted_once(server: FaultyServer, engine: Engine) -> None:
+    again = answer(429, '{"Message": "slower"}', Retry_After="0")
+    server.decide = lambda request: (
+        (throttle, again)[request.segment % 2] if request.number % 2 else accept
+    )
+    assert engine.start(events(80), MINUTE) == InvokerReport(accepted=80)
+    assert_each_accepted_once(server, 80)
+
+
+def test_retry_after_beyond_the_time_ends_an_event_at_once(
+    server: FaultyServer, engine: Engine
+) -> None:
+    server.decide = lambda request: answer(429, "slower", Retry_After="900")
+    report = engine.start(events(1), MINUTE)
+    assert [one.reason for one in report.refused] == ["HTTP 429: slower; the Invoker's time was up"]
+
+
+def test_connections_that_are_reset_lose_nothing_and_are_counted(
+    server: FaultyServer, engine: Engine
+) -> None:
+    server.decide = lambda request: (
+        reset if request.segment % 5 == 0 and request.attempt == 1 else accept
+    )
+    assert engine.start(events(100), MINUTE) == InvokerReport(accepted=100, unsure=20)
+    assert_each_accepted_once(server, 100)
+
+
+@pytest.mark.parametrize("act", [accept_and_close, cut_off, answer(202, Connection="close")])
+def test_what_was_answered_is_not_sent_again_when_its_connection_ends(
+    server: FaultyServer, engine: Engine, act: Act
+) -> None:
+    server.decide = lambda request: act
+    assert engine.start(events(50), MINUTE).accepted == 50
+    assert set(server.tries.values()) == {1}
+
+
+def test_slow_answers_are_waited_for(server: FaultyServer, engine: Engine) -> None:
+    all_there = threading.Barrier(4)
+
+    def late(connection: object) -> bool:
+        all_there.wait(MINUTE)
+        return accept(connection)  # type: ignore[arg-type]
+
+    server.decide = lambda request: late if request.segment < 4 else accept
+    assert engine.start(events(40), MINUTE) == InvokerReport(accepted=40)
+    assert set(server.tries.values()) == {1}
+
+
+def test_an_answer_that_never_comes_is_asked_for_again(
+    server: FaultyServer, open_engine: Open
+) -> None:
+    never = threading.Event()
+
+    def silent(connection: object) -> bool:
+        return never.wait(MINUTE) and False
+
+    server.decide = lambda request: (
+        silent if (request.segment, request.attempt) == (3, 1) else accept
+    )
+    report = open_engine(Limits(answer=0.3)).start(events(10), MINUTE)
+    never.set()
+    assert report == InvokerReport(accepted=10, unsure=1)
+    assert server.tries[3] == 2
+
+
+def test_a_server_that_dies_and_comes_back_gets_the_rest(
+    server: FaultyServer, engine: Engine
+) -> None:
+    back = threading.Timer(0.5, server.start)
+
+    def decide(request: Request) -> Act:
+        if request.number == 100:
+            server.stop()
+            back.start()
+        return accept
+
+    server.decide = decide
+    report = engine.start(events(300), MINUTE)
+    back.join()
+    assert report.accepted == 300
+    # What died with the server may have been accepted, and only that.
+    twice = [segment for segment, tries in server.tries.items() if tries > 1]
+    assert len(server.accepted) == 300
+    assert 0 < len(twice) <= report.unsure <= 16
+
+
+def test_a_server_that_stays_away_is_given_up(server: FaultyServer, open_engine: Open) -> None:
+    server.stop()
+    report = open_engine(Limits(outage=0.2)).start(events(3), MINUTE)
+    assert report.accepted == report.unsure == 0
+    assert len(report.refused) == 3
+    assert all("ConnectionRefusedError" in one.reason for one in report.refused)
+
+
+def test_credentials_that_expire_in_the_middle_are_renewed(
+    server: FaultyServer, engine: Engine
+) -> None:
+    def decide(request: Request) -> Act:
+        if request.number == 100:
+            os.environ["AWS_SESSION_TOKEN"] = "new"
+        is_old = request.headers["x-amz-security-token"] == "old"
+        return expired if is_old and request.number >= 100 else accept
+
+    server.decide = decide
+    assert engine.start(events(300), MINUTE) == InvokerReport(accepted=300)
+    assert server.tries.total() <= 300 + 16
+
+
+def test_credentials_that_stay_expired_are_reported_in_lambdas_words(
+    server: FaultyServer, engine: Engine
+) -> None:
+    server.decide = lambda request: expired
+    report = engine.start(events(20), MINUTE)
+    assert [one.position for one in report.refused] == list(range(20))
+    assert {one.reason for one in report.refused} == {
+        "ExpiredTokenException: The security token included in the request is expired"
+    }
+    assert set(server.tries.values()) == {2}
+
+
+def test_when_the_time_is_up_the_report_says_what_became_of_each(
+    server: FaultyServer, open_engine: Open
+) -> None:
+    never = threading.Event()
+
+    def silent(connection: object) -> bool:
+        return never.wait(MINUTE) and False
+
+    # More silent ones than connections, so that some are never sent.
+    server.decide = lambda request: accept if request.segment < 5 else silent
+    report = open_engine(Limits(grace=0.1)).start(events(50), 1.0)
+    never.set()
+    assert report.accepted == 5
+    assert [one.position for one in report.refused] == list(range(5, 50))
+    reasons = {one.position: one.reason for one in report.refused}
+    for position in range(5, 50):
+        if server.tries[position]:
+            assert "no answer" in reasons[position]
+            assert "may have been started" in reasons[position]
+        else:
+            assert reasons[position] == "not tried: the Invoker's time was up"
+    assert report.unsure == len([one for one in range(5, 50) if server.tries[one]])
+
+
+def test_connections_closed_between_two_batches_are_noticed_before_they_are_used(
+    server: FaultyServer, engine: Engine
+) -> None:
+    for turn in (1, 2, 3):
+        assert engine.start(events(30), MINUTE) == InvokerReport(accepted=30)
+        assert set(server.tries.values()) == {turn}
+        server.drop_connections()
+
+
+def test_a_certificate_that_does_not_hold_ends_the_batch_at_once(
+    server: FaultyServer, open_engine: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_CA_BUNDLE")
+    report = open_engine(Limits()).start(events(3), MINUTE)
+    assert report.accepted == 0
+    assert all("CERTIFICATE_VERIFY_FAILED" in one.reason for one in report.refused)
+
+
+def test_a_proxy_is_tunnelled_through(
+    server: FaultyServer, open_engine: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+
+        def pump(source: socket.socket, drain: socket.socket) -> None:
+            while data := source.recv(65_536):
+                drain.sendall(data)
+            with suppress(OSError):
+                drain.shutdown(socket.SHUT_WR)
+
+        def serve() -> None:
+            near, _ = proxy.accept()
+            asked.append(near.recv(65_536).decode().split("\r\n"))
+            with near, socket.create_connection(("127.0.0.1", server.port)) as far:
+                near.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                back = threading.Thread(target=pump, args=(far, near))
+                back.start()
+                pump(near, far)
+                back.join()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        port = proxy.getsockname()[1]
+        monkeypatch.setenv("HTTPS_PROXY", f"http://user:pass%21@127.0.0.1:{port}")
+        engine = open_engine(Limits())
+        assert engine.start(events(1), MINUTE) == InvokerReport(accepted=1)
+        engine._pool.close()
+        engine._loop.run_until_complete(engine._pool.settle())
+        thread.join()
+    assert asked[0][0] == f"CONNECT 127.0.0.1:{server.port} HTTP/1.1"
+    assert "Proxy-Authorization: Basic dXNlcjpwYXNzIQ==" in asked[0]
