@@ -182,7 +182,7 @@ def _of_environment(environment: Mapping[str, str]) -> Service | None:
         not {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= environment.keys()
         or any(environment.get(name) for name in _NEED_BOTOCORE)
         or not _PLAIN_REGION.fullmatch(region)
-        or any(Path(file).expanduser().exists() for file in _FILES)
+        or any(Path(os.path.expanduser(file)).exists() for file in _FILES)  # noqa: PTH111 - never raises
     ):
         return None
     url = (
@@ -199,7 +199,8 @@ def _of_botocore() -> Service:
 
     session = botocore.session.get_session()
     try:
-        meta = session.create_client("lambda").meta
+        region = session.get_config_variable("region") or os.environ.get("AWS_REGION")
+        meta = session.create_client("lambda", region_name=region).meta
     except (BotoCoreError, ValueError) as error:
         raise PlatformError(
             f"Lambda's endpoint is not known: {error}",
