@@ -182,7 +182,7 @@ def _of_environment(environment: Mapping[str, str]) -> Service | None:
         not {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= environment.keys()
         or any(environment.get(name) for name in _NEED_BOTOCORE)
         or not _PLAIN_REGION.fullmatch(region)
-        or any(Path(os.path.expanduser(file)).exists() for file in _FILES)  # noqa: PTH111 - never raises
+        or any(Path(os.path.expanduser(file)).exists() for file in _FILES)
     ):
         return None
     url = (
