@@ -31,12 +31,16 @@ BATCH_BYTES = 262_144
 
 @dataclass(eq=False, slots=True)
 class Walk:
-    """One lineage on its way: its core, what it is to do, and the values that it holds."""
+    """One lineage on its way: its core, what it is to do, the values that it holds.
+
+    `after` is the segment whose output arrived last.
+    """
 
     core: Core
     todo: deque[Instruction]
     values: dict[int, Any] = field(default_factory=dict)
     spec: Spec | None = None
+    after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,7 @@ class PassOn:
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """This lineage is over; `known` if its last arrival has told the store so."""
+    """This lineage is over; `known` if the store need not be told so."""
 
     known: bool = False
 
@@ -162,7 +162,8 @@ class Core:
             case Failed() | FencedOff():
                 self.ready.clear()
                 self.uses.clear()
-                return [*self._forget(self.memory), *self._next()]
+                # The store has told us, or has been told.
+                return [*self._forget(self.memory), *self._next(known=True)]
             case TimeUp():
                 self.ready.clear()
                 self.uses.clear()

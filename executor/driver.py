@@ -58,6 +58,9 @@ from wukong.storage.serialisation import Failure, dumps, loads, pack
 RESERVE_SECONDS = 10.0
 """Kept back at the end of an invocation: to store an output, and to leave the rest to another."""
 
+TOKEN_LENGTH = 12
+"""It is part of the name of each output, and need only differ from the run's other invocations."""
+
 LONGER = 1.5
 """How much longer than the longest segment so far the next one may be."""
 
@@ -98,7 +101,7 @@ class Driver:
         self._storage = storage
         self._platform = platform
         # Not the invocation's id: when Lambda repeats an invocation that died, it has the same one.
-        self._token = uuid.uuid4().hex
+        self._token = uuid.uuid4().hex[:TOKEN_LENGTH]
         self._shared: dict[DataRef, bytes | bytearray | None] = {}
         self._garbage: list[DataRef] = []
         self._task = "(none)"
@@ -129,7 +132,7 @@ class Driver:
         with Heartbeat(self._storage, self._run, alive) as heartbeat:
             self._share(alive)
             self._walk_all(alive, heartbeat)
-            self._storage.delete(self._run, self._garbage)
+            self._storage.free(self._run, self._garbage)
         return self._tally
 
     def _walk_all(self, begun: Sequence[Begun], heartbeat: Heartbeat) -> None:
@@ -160,6 +163,7 @@ class Driver:
             event: Event = FencedOff()
             if answer is not None:
                 self._tally.segments.append(one.claim.segment)
+                one.walk.after = one.claim.segment
                 event = ArrivedAt(one.claim, answer.here, answer.handed_off, answer.deletable)
             one.walk.todo.extend(one.walk.core.step(event))
             while one.walk.todo and not isinstance(one.walk.todo[0], Fetch | Compute):
@@ -228,7 +232,7 @@ class Driver:
             case PassOn():
                 self._pass_on(walk.core.lineage)
             case Halt(known) if not known:
-                self._storage.finish(self._run, walk.core.lineage)
+                self._storage.finish(self._run, walk.core.lineage, walk.after)
         return None
 
     def _is_time_up(self) -> bool:
@@ -248,8 +252,9 @@ class Driver:
 
     def _fetch(self, walk: Walk, claim: Claim, refs: Sequence[DataRef]) -> Event:
         for ref, data in zip(refs, self._read(claim, refs), strict=True):
-            if data is None and self._storage.beat(self._run, [walk.core.lineage]):
-                # A newer epoch has done this already and freed the inputs: not ours to complain.
+            if data is None and not self._is_still_so(walk.core.lineage, claim):
+                # A newer epoch has done this already and freed the inputs, or the store has lost
+                # its last writes: not ours to complain.
                 return FencedOff()
             if data is None:
                 self._fail(
@@ -264,6 +269,13 @@ class Driver:
                 self._fail(f"(input of segment {claim.segment})", "cannot be unpickled", error)
                 return Failed(claim)
         return Fetched(claim)
+
+    def _is_still_so(self, lineage: Lineage, claim: Claim) -> bool:
+        """Tell whether the store says the same of a claim as it did."""
+        with suppress(Fenced):
+            owned = self._storage.owned(self._run, lineage)
+            return any((one.segment, one.inputs) == (claim.segment, claim.inputs) for one in owned)
+        return False
 
     def _compute(self, walk: Walk, claim: Claim) -> Event:
         self._task, self._last = f"(segment {claim.segment})", None
@@ -307,6 +319,7 @@ class Driver:
             inputs=tuple(segment for segment, _ in spec.inputs),
             children=spec.children,
             last=last,
+            after=walk.after,
         )
         self._batch.add(Pending(walk, claim, arrival))
         return None

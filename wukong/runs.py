@@ -73,6 +73,8 @@ class Run:
         self._platform = platform
         self._waiting = set(submitted.manifest.roots)
         self._bookmark = ""
+        self._is_quiet = False
+        self._refs: dict[int, DataRef] = {}
         self._lost: dict[int, set[int]] = {}
         self._causes: dict[int, str] = {}
         self._progress = (0, 0)
@@ -113,9 +115,10 @@ class Run:
         """
         started = cared = self._progress_at = time.monotonic()
         try:
-            while self._waiting:
+            while self._waiting or self._are_forgotten():
                 news = self._storage.news(self.id, self._bookmark, LISTEN_SECONDS)
                 self._bookmark = news.bookmark
+                self._is_quiet &= not news.roots
                 new = self._waiting.intersection(news.roots)
                 self._waiting -= new
                 if new and on_done is not None:
@@ -171,11 +174,24 @@ class Run:
         """
         wanted = set(keys)
         roots = {number: key for number, key in self._manifest.roots.items() if key in wanted}
-        found = self._storage.versions(self.id, list(roots))
-        refs = {key: ref for key, ref in zip(roots.values(), found, strict=True) if ref is not None}
+        if not self._refs.keys() >= roots.keys():
+            self._learn_refs(list(roots))
+        refs = {key: self._refs[number] for number, key in roots.items() if number in self._refs}
         if len(refs) != len(roots):
             raise self._lost_results()
         return refs
+
+    def _learn_refs(self, numbers: Sequence[int]) -> None:
+        found = self._storage.versions(self.id, numbers)
+        known = zip(numbers, found, strict=True)
+        self._refs |= {number: ref for number, ref in known if ref is not None}
+
+    def _are_forgotten(self) -> bool:
+        """Wait again for roots that the store, restarted without its last writes, does not know."""
+        self._refs.clear()
+        self._learn_refs(list(self._manifest.roots))
+        self._waiting = self._manifest.roots.keys() - self._refs.keys()
+        return bool(self._waiting)
 
     def _lost_results(self) -> RunError:
         return RunError(
@@ -214,6 +230,10 @@ class Run:
 
     def _care(self) -> None:
         """Have started again what was refused, and lineages whose lease has expired."""
+        if self._is_quiet:
+            # A bookmark in what a restarted store has lost leads nowhere.
+            self._bookmark = ""
+        self._is_quiet = True
         status = self._storage.status(self.id)
         if status.state is None:
             raise RunError(

@@ -99,7 +99,7 @@ def test_a_lineage_that_owns_nothing_any_more_halts() -> None:
 def test_fenced_means_stop_and_discard() -> None:
     core, leaf, one, two = Core(Lineage(0, 1)), claim(0), claim(1, 0), claim(2, 0)
     steps(core, Began((leaf,)), Computed(leaf), arrived(leaf, one, two), Computed(one))
-    assert steps(core, FencedOff()) == [Forget((0, 1)), Halt()]
+    assert steps(core, FencedOff()) == [Forget((0, 1)), Halt(known=True)]
 
 
 def test_without_time_a_lineage_is_passed_on_with_all_that_it_owns() -> None:
@@ -111,4 +111,4 @@ def test_without_time_a_lineage_is_passed_on_with_all_that_it_owns() -> None:
 def test_a_failed_task_ends_the_lineage() -> None:
     core, leaf = Core(Lineage(0, 1)), claim(0)
     steps(core, Began((leaf, claim(1))))
-    assert steps(core, Failed(leaf)) == [Halt()]
+    assert steps(core, Failed(leaf)) == [Halt(known=True)]

@@ -62,10 +62,14 @@ def execute(storage: MemoryStorage, start: Start) -> Recorder:
     return recorder
 
 
-def value(storage: MemoryStorage, segment: int) -> object:
+def official(storage: MemoryStorage, segment: int) -> DataRef:
     (ref,) = storage.versions("run", [segment])
     assert ref is not None
-    (data,) = storage.read("run", [ref])
+    return ref
+
+
+def value(storage: MemoryStorage, segment: int) -> object:
+    (data,) = storage.read("run", [official(storage, segment)])
     assert data is not None
     return loads(data)
 
@@ -79,7 +83,7 @@ def test_an_executor_becomes_one_child_and_hands_the_other_off() -> None:
     assert second.events == []
     assert [value(storage, segment) for segment in (1, 2)] == [5000, 5000]
     assert storage.status("run").live == 0
-    assert storage.read("run", [DataRef(0, "0.1")]) == [None], "freed after its last consumer"
+    assert storage.read("run", [official(storage, 0)]) == [None], "freed after its last consumer"
 
 
 def test_a_repeated_event_does_nothing() -> None:
@@ -141,7 +145,7 @@ def test_an_input_that_the_store_has_lost_fails_the_run_and_says_so() -> None:
     storage = MemoryStorage()
     storage.create(fork("run"))
     execute(storage, Start(0))
-    storage.delete("run", [DataRef(0, "0.1")])
+    storage._runs["run"].data.clear()
     execute(storage, Start(2))
     failure = storage.failure("run")
     assert failure is not None

@@ -9,7 +9,16 @@ import os
 
 import pytest
 
-from tests.simulation.world import CALM, MODERATE, ROUGH, Odds, World, ancestors, merged
+from tests.simulation.world import (
+    CALM,
+    FORGETFUL,
+    MODERATE,
+    ROUGH,
+    Odds,
+    World,
+    ancestors,
+    merged,
+)
 
 SEEDS = int(os.environ.get("WUKONG_SEEDS", "2000"))
 BATCH = 100
@@ -32,6 +41,11 @@ def play(seed: int, odds: Odds) -> World:
 def test_whatever_goes_wrong_a_run_ends_with_one_execution_of_each_task(first: int) -> None:
     for seed in range(first, min(first + BATCH, SEEDS)):
         play(seed, ROUGH if seed % 2 else MODERATE)
+
+
+def test_a_store_that_loses_its_last_writes_costs_time_but_neither_the_run_nor_its_truth() -> None:
+    worlds = [play(seed, FORGETFUL) for seed in range(200_000, 200_000 + SEEDS // 4)]
+    assert sum(world.restarts for world in worlds) > len(worlds)
 
 
 def test_when_nothing_goes_wrong_every_task_is_executed_once() -> None:

@@ -11,11 +11,12 @@ results would show it.
 
 from __future__ import annotations
 
+import copy
 import pickle
 import random
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 from unittest import mock
 
@@ -49,11 +50,14 @@ class Odds:
     late_start: float = 0.0
     refused: float = 0.0
     time_up: float = 0.0
+    restart: float = 0.0
+    """Of the store, which then has lost what was written in its last seconds."""
 
 
 CALM = Odds()
 MODERATE = Odds(0.004, 0.004, 0.02, 0.01, 0.01, 0.03, 0.05, 0.01, 0.02)
 ROUGH = Odds(0.04, 0.03, 0.1, 0.06, 0.1, 0.15, 0.15, 0.1, 0.1)
+FORGETFUL = replace(ROUGH, restart=0.01)
 
 
 class Killed(BaseException):
@@ -100,8 +104,10 @@ class World:
         self.waiting = {one.number for one in self.segments if one.root}
         self.refused: list[ExecutorEvent] = []
         self.errors: list[BaseException] = []
+        self.restarts = 0
         self._cared = 0.0
         self._bookmark = ""
+        self._saved: list[Any] = []
 
     def play(self, steps: int = 20_000) -> dict[int, Any]:
         """Let the run go to its end, and give the roots' values, by segment.
@@ -119,7 +125,7 @@ class World:
                 leaves = Starter(self).grouped([Start(leaf) for leaf in self._leaves()])
                 self.start([ExecutorEvent(RUN, starts, TARGETS) for starts in leaves])
                 for _ in range(steps):
-                    if not self.waiting:
+                    if not self.waiting and not self._missing():
                         break
                     self._step()
                 else:
@@ -135,13 +141,22 @@ class World:
         self._pass_time(0.05 if awake else 1.0)
         if awake:
             self._resume(self.random.choice(awake))
+        self._save()
         if self.now - self._cared > CARE:
             self._care()
+
+    def _missing(self) -> set[int]:
+        """Wait again for what the store knows no longer."""
+        roots = [one.number for one in self.segments if one.root]
+        found = self.store.versions(RUN, roots)
+        self.waiting = {root for root, ref in zip(roots, found, strict=True) if ref is None}
+        return self.waiting
 
     def _care(self) -> None:
         self._cared = self.now
         news = self.store.news(RUN, self._bookmark, 0.0)
-        self._bookmark = news.bookmark
+        # When all is quiet, from the beginning: bookmarks of what is lost lead nowhere.
+        self._bookmark = news.bookmark if news.roots else ""
         self.waiting.difference_update(news.roots)
         if news.ended is not None and self.waiting:
             raise HungError(f"ended as {news.ended}: {self._story()}")
@@ -172,6 +187,19 @@ class World:
                 late = self.random.uniform(0, 200) if self.happens(self.odds.late_start) else 0.1
                 self._invoke(event, self.now + late)
         return InvokerReport(len(events) - len(refusals), tuple(refusals))
+
+    def _save(self) -> None:
+        """Keep what the store holds, for a while; or have it lose what came after."""
+        if not self.odds.restart:
+            return
+        if self.happens(self.odds.restart):
+            self.restarts += 1
+            if self._saved:
+                # What is later is lost for ever.
+                self._saved = self._saved[: self.random.randint(1, len(self._saved))]
+                self.store._runs = copy.deepcopy(self._saved[-1])
+        elif self.happens(0.2):
+            self._saved = [*self._saved[-5:], copy.deepcopy(self.store._runs)]
 
     def _invoke(self, event: ExecutorEvent, when: float) -> None:
         executor = Executor(event, when)

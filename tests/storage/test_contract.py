@@ -98,7 +98,7 @@ def test_at_a_fan_out_one_child_stays_and_the_others_are_handed_off(
     arrived = storage.arrive(run_id, lineage, arrival(0))
     assert [claim.segment for claim in arrived.here] == [1]
     assert arrived.here[0].spec == b"spec1"
-    assert arrived.here[0].inputs == (DataRef(0, "0.1"),)
+    assert arrived.here[0].inputs == (DataRef(0, "0.1.a"),)
     assert arrived.handed_off == (Start(2),)
 
 
@@ -130,7 +130,7 @@ def test_at_a_fan_in_the_last_to_arrive_carries_on(storage: Storage, run_id: str
     assert storage.arrive(run_id, one, arrival(1, last=True)).here == ()
     arrived = storage.arrive(run_id, two, arrival(2))
     assert [claim.segment for claim in arrived.here] == [3]
-    assert arrived.here[0].inputs == (DataRef(1, "0.1"), DataRef(2, "2.1"))
+    assert arrived.here[0].inputs == (DataRef(1, "0.1.a"), DataRef(2, "2.1.b"))
 
 
 def test_data_is_deletable_when_its_last_consumer_has_arrived(
@@ -142,19 +142,40 @@ def test_data_is_deletable_when_its_last_consumer_has_arrived(
     two = begin(storage, run_id, 2, token="b").lineage
     assert storage.arrive(run_id, one, arrival(1)).deletable == ()
     arrived = storage.arrive(run_id, two, arrival(2))
-    assert arrived.deletable == (DataRef(0, "0.1"),)
+    assert arrived.deletable == (DataRef(0, "0.1.a"),)
     assert storage.arrive(run_id, two, arrival(2)).deletable == arrived.deletable
 
 
-def test_outputs_can_be_read_and_deleted(storage: Storage, run_id: str) -> None:
+def test_outputs_can_be_read_until_they_are_freed_after_their_last_consumer(
+    storage: Storage, run_id: str
+) -> None:
     storage.create(diamond(run_id))
-    lineage = begin(storage, run_id, 0).lineage
-    storage.arrive(run_id, lineage, arrival(0, b"value"))
-    assert storage.versions(run_id, [0, 3]) == [DataRef(0, "0.1"), None]
-    ref = DataRef(0, "0.1")
-    assert storage.read(run_id, [ref, DataRef(3, "9.9")]) == [b"value", None]
-    storage.delete(run_id, [ref])
+    one = begin(storage, run_id, 0).lineage
+    storage.arrive(run_id, one, arrival(0, b"value"))
+    assert storage.versions(run_id, [0, 3]) == [DataRef(0, "0.1.a"), None]
+    ref = DataRef(0, "0.1.a")
+    storage.free(run_id, [ref])
+    assert storage.read(run_id, [ref, DataRef(3, "9.9.a")]) == [b"value", None]
+    two = begin(storage, run_id, 2, token="b").lineage
+    storage.arrive(run_id, one, arrival(1))
+    storage.arrive(run_id, two, arrival(2))
+    assert storage.read(run_id, [ref]) == [b"value"]
+    storage.arrive(run_id, two, replace(arrival(3), garbage=(ref,)))
     assert storage.read(run_id, [ref]) == [None]
+
+
+def test_data_is_freed_when_the_run_has_ended_too(storage: Storage, run_id: str) -> None:
+    storage.create(diamond(run_id))
+    one = begin(storage, run_id, 0).lineage
+    storage.arrive(run_id, one, arrival(0))
+    two = begin(storage, run_id, 2).lineage
+    storage.arrive(run_id, one, arrival(1))
+    storage.arrive(run_id, two, arrival(2))
+    storage.stop(run_id, RunState.DONE)
+    storage.free(run_id, [DataRef(0, "0.1.a")])
+    assert storage.read(run_id, [DataRef(0, "0.1.a")]) == [None]
+    storage.drop(run_id)
+    storage.free(run_id, [DataRef(0, "0.1.a")])
 
 
 def test_what_specifications_share_is_there_until_the_run_is_dropped(
@@ -169,7 +190,7 @@ def test_what_specifications_share_is_there_until_the_run_is_dropped(
 
 
 @pytest.mark.parametrize("chunk", [1 << 30, 70_000], ids=["one string", "chunks"])
-def test_a_large_output_is_stored_read_claimed_and_deleted_like_any_other(
+def test_a_large_output_is_stored_read_claimed_and_dropped_like_any_other(
     storage: Storage, run_id: str, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(values, "CHUNK_BYTES", chunk)
@@ -181,12 +202,12 @@ def test_a_large_output_is_stored_read_claimed_and_deleted_like_any_other(
         arrived = storage.arrive(run_id, lineage, large)
     assert [claim.segment for claim in arrived.here] == [1]
     assert begin(storage, run_id, 2, token="b").claim.values == (None,)
-    ref, missing = DataRef(0, "0.1"), DataRef(0, "0.2")
+    ref, missing = DataRef(0, "0.1.a"), DataRef(0, "0.2.a")
     data, nothing = storage.read(run_id, [ref, missing])
     assert data is not None
     assert np.array_equal(loads(data), [value, value + 1])
     assert nothing is None
-    storage.delete(run_id, [ref])
+    storage.drop(run_id)
     assert storage.read(run_id, [ref]) == [None]
 
 
@@ -287,7 +308,7 @@ def test_a_finished_lineage_is_neither_alive_nor_begun_again(storage: Storage, r
     storage.arrive(run_id, lineage, arrival(1, last=True))
     assert storage.status(run_id).live == 1, "segment 2 is handed off"
     assert storage.begin(run_id, [Start(0)], "late") == [None]
-    storage.finish(run_id, lineage)
+    storage.finish(run_id, lineage, None)
 
 
 def test_the_first_failure_wins_and_stops_everybody(storage: Storage, run_id: str) -> None:
@@ -318,7 +339,7 @@ def test_nothing_of_a_dropped_run_is_left(storage: Storage, run_id: str) -> None
     storage.arrive(run_id, lineage, arrival(0))
     storage.drop(run_id)
     assert storage.status(run_id).state is None
-    assert storage.read(run_id, [DataRef(0, "0.1")]) == [None]
+    assert storage.read(run_id, [DataRef(0, "0.1.a")]) == [None]
     assert storage.begin(run_id, [Start(0)], "a") == [None]
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wukong.messages import Start
-from wukong.storage import Arrival, Begun, Fenced, Lineage, NewRun, RunState, Storage
+from wukong.storage import Arrival, Begun, DataRef, Fenced, Lineage, NewRun, RunState, Storage
 from wukong.storage.memory import MemoryStorage
 from wukong.storage.valkey import ValkeyStorage
 
@@ -60,13 +60,13 @@ class World:
             return begun
         return None
 
-    def arrive(self, pick: int, last: bool) -> Any:
+    def arrive(self, pick: int, last: bool, after: int | None) -> Any:
         if not self.todo:
             return None
         lineage, segment = self.todo[pick % len(self.todo)]
         arrival = Arrival(
             segment, b"v", not self.children[segment], self.inputs[segment],
-            self.children[segment], last,
+            self.children[segment], last, after=after,
         )  # fmt: skip
         try:
             arrived = self.storage.arrive(self.run, lineage, arrival)
@@ -77,12 +77,16 @@ class World:
         self.starts += [start for start in arrived.handed_off if start not in self.starts]
         return arrived
 
-    def act(self, action: str, pick: int, flag: int) -> Any:
+    def free(self, pick: int) -> None:
+        refs = [ref for ref in self._official() if ref is not None]
+        self.storage.free(self.run, refs[pick:])
+
+    def act(self, action: str, pick: int, flag: int) -> Any:  # noqa: C901 - one case for each
         match action:
             case "begin":
                 return self.begin(pick, flag)
             case "arrive":
-                return self.arrive(pick, last=flag == 0)
+                return self.arrive(pick, flag == 0, len(self.inputs) - 1 if flag == 2 else None)
             case "owned" if self.lineages:
                 try:
                     return self.storage.owned(self.run, self.lineages[pick % len(self.lineages)])
@@ -91,7 +95,8 @@ class World:
             case "beat":
                 return self.storage.beat(self.run, self.lineages)
             case "finish" if self.lineages:
-                self.storage.finish(self.run, self.lineages[pick % len(self.lineages)])
+                after = self.inputs[-1][0] if self.inputs[-1] and flag else None
+                self.storage.finish(self.run, self.lineages[pick % len(self.lineages)], after)
             case "pass_on" if self.lineages:
                 try:
                     start = self.storage.pass_on(self.run, self.lineages[pick % len(self.lineages)])
@@ -99,16 +104,22 @@ class World:
                     return "fenced"
                 self.starts.append(start)
                 return start
+            case "free":
+                self.free(pick)
             case "stop" if pick == 0:
                 return self.storage.stop(self.run, RunState.FAILED, b"why")
         return None
 
+    def _official(self) -> list[DataRef | None]:
+        return self.storage.versions(self.run, range(len(self.inputs)))
+
     def view(self) -> Any:
-        every = range(len(self.inputs))
+        official = self._official()
         news = self.storage.news(self.run, "", 0.001)
         return (
             self.storage.status(self.run),
-            self.storage.versions(self.run, every),
+            official,
+            self.storage.read(self.run, [ref for ref in official if ref is not None]),
             news.roots,
             news.ended,
             self.storage.failure(self.run),
@@ -117,7 +128,7 @@ class World:
 
 ACTIONS = st.tuples(
     st.sampled_from(["begin", "begin", "arrive", "arrive", "arrive", "owned", "beat", "finish"])
-    | st.sampled_from(["stop", "pass_on"]),
+    | st.sampled_from(["stop", "pass_on", "free"]),
     st.integers(0, 7),
     st.integers(0, 2),
 )

@@ -14,7 +14,7 @@ from valkey.crc import key_slot
 from wukong.client import Client
 from wukong.config import Config, Store
 from wukong.messages import Start
-from wukong.storage import Arrival, DataRef, NewRun, StorageError, open_storage, pages
+from wukong.storage import Arrival, DataRef, Fenced, NewRun, StorageError, open_storage, pages
 from wukong.storage.valkey import ValkeyStorage
 
 
@@ -131,7 +131,7 @@ def test_a_wide_arrival_that_stops_between_its_pages_is_finished_by_the_next_epo
     assert again is not None
     mine = store.owned(run_id, again.lineage)
     assert [claim.segment for claim in mine] == [1]
-    assert mine[0].inputs == (DataRef(0, "0.1"),)
+    assert mine[0].inputs == (DataRef(0, "0.1.t"),)
     assert store.status(run_id).live == wide
     store.owned(run_id, again.lineage)
     counters = Valkey.from_url(valkey_url).get(f"w:{{{run_id}}}:cnt")
@@ -176,3 +176,25 @@ def test_a_node_that_is_gone_is_looked_for_again(cluster_url: str, run_id: str) 
     (begun,) = store.begin(run_id, [Start(0)], "t")
     assert begun is not None
     store.close()
+
+
+def test_after_a_store_has_lost_its_last_writes_nobody_works_in_an_epoch_that_is_given_again(
+    valkey_url: str, run_id: str
+) -> None:
+    store, server = ValkeyStorage(valkey_url), Valkey.from_url(valkey_url)
+    store.create(NewRun(run_id, [b"a"], [()], [1], [0]))
+    before = {key: server.dump(key) for key in server.scan_iter(f"w:{{{run_id}}}:*")}
+    (zombie,) = store.begin(run_id, [Start(0)], "t")
+    for key, value in before.items():
+        server.restore(key, 0, value, replace=True)
+    (begun,) = store.begin(run_id, [Start(0)], "u")
+    assert zombie is not None
+    assert begun is not None
+    assert zombie.lineage == begun.lineage, "the same epoch"
+    last = Arrival(0, b"right", True, (), (), True)
+    store.arrive(run_id, begun.lineage, last)
+    with pytest.raises(Fenced):
+        store.arrive(run_id, zombie.lineage, replace(last, output=b"wrong"))
+    (ref,) = store.versions(run_id, [0])
+    assert ref is not None
+    assert store.read(run_id, [ref]) == [b"right"]

@@ -9,15 +9,17 @@ State of a run, the same in every back-end (N segments, numbered from 0):
     refs[d]           consumers of d that have not arrived; a root counts its client as one
     lease[s]          until when lineage s is taken for alive
     epoch[s]          which attempt of lineage s is current, and whether it has begun
-    version[d]        'lineage.epoch' of the official data of d
+    version[d]        'lineage.epoch.token' of the official data of d
 
 What makes it safe when invocations are delivered twice, die, or come back from the dead:
 
-1. Data is stored before its segment arrives, under a name that only this lineage and epoch uses,
-   so nobody overwrites official bytes.
+1. Data is stored before its segment arrives, under a name that only this invocation uses, so
+   nobody overwrites official bytes.
 2. `arrive` flips done[d] and counts at all children in one step, so a repeated call counts nothing.
 3. Claims belong to lineages, so a repeated call, or the next epoch, is given the same children.
 4. Whoever is not of its lineage's current epoch gets `Fenced` and stops at once.
+5. A lineage says which of its outputs arrived before (`after`). A store that was restarted without
+   its last writes does not know it any more; then the lineage is fenced, and driven again.
 
 `tests/storage/contract.py` holds every back-end to this.
 """
@@ -27,7 +29,7 @@ from __future__ import annotations
 import abc
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from wukong.errors import WukongError
 from wukong.messages import Start
@@ -53,10 +55,27 @@ class RunState(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """An Executor's identity: its start segment, and which attempt of it this is."""
+    """An Executor's identity.
+
+    Attributes
+    ----------
+    segment
+        Its start segment.
+    epoch
+        Which attempt of it this is.
+    token
+        What the invocation began with. Epochs alone would do if a store never lost its last writes:
+        one that did gives an epoch again that somebody still works in.
+    """
 
     segment: int
     epoch: int
+    token: str = field(default="", compare=False)
+
+    @property
+    def version(self) -> str:
+        """What names the data that it makes, and nobody else's."""
+        return f"{self.segment}.{self.epoch}.{self.token}"
 
 
 INLINE_BYTES = 4096
@@ -68,7 +87,7 @@ INLINE_INPUTS = 16
 
 @dataclass(frozen=True, slots=True)
 class DataRef:
-    """Names the data of one segment: the segment and the `lineage.epoch` that made it."""
+    """Names the data of one segment: the segment, and the version of who made it."""
 
     segment: int
     version: str
@@ -127,7 +146,9 @@ class Arrival:
     last
         Whether the lineage has nothing else to do.
     garbage
-        Data to delete on the way, which earlier arrivals have found deletable.
+        Data to free on the way, which earlier arrivals have found deletable.
+    after
+        The segment whose output this lineage had arrive before, if any.
     """
 
     segment: int
@@ -137,6 +158,7 @@ class Arrival:
     children: tuple[tuple[int, int], ...]
     last: bool
     garbage: tuple[DataRef, ...] = ()
+    after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +295,7 @@ class Storage(abc.ABC):
         """Extend leases; gives the segments of the lineages that were fenced meanwhile."""
 
     @abc.abstractmethod
-    def finish(self, run: str, lineage: Lineage) -> None:
+    def finish(self, run: str, lineage: Lineage, after: int | None) -> None:
         """End a lineage that has nothing left to do; no error if it has ended already."""
 
     @abc.abstractmethod
@@ -317,8 +339,8 @@ class Storage(abc.ABC):
         """Name the official data of segments; None for a segment that is not done."""
 
     @abc.abstractmethod
-    def delete(self, run: str, refs: Sequence[DataRef]) -> None:
-        """Delete outputs."""
+    def free(self, run: str, refs: Sequence[DataRef]) -> None:
+        """Delete those of these outputs that no consumer waits for."""
 
     @abc.abstractmethod
     def put_batch(self, run: str, name: str, events: bytes) -> None:

@@ -72,13 +72,17 @@ class _Run:
         data = self.data.get(ref, b"")
         return data if 0 < len(data) <= INLINE_BYTES else None
 
+    def is_known(self, after: int | None) -> bool:
+        """Tell whether a lineage's arrival before this call has not been lost."""
+        return after is None or after in self.done
+
     def is_current(self, lineage: Lineage) -> bool:
         """Tell whether this is the attempt of its lineage that may act."""
         attempt = self.attempts.get(lineage.segment)
         return (
             attempt is not None
             and not attempt.finished
-            and attempt.token is not None
+            and attempt.token == lineage.token
             and attempt.epoch == lineage.epoch
         )
 
@@ -129,7 +133,7 @@ class MemoryStorage(Storage):
         attempt.token = token
         run.begun += 1
         self._extend(run, start.segment)
-        lineage = Lineage(start.segment, attempt.epoch)
+        lineage = Lineage(start.segment, attempt.epoch, token)
         return Begun(lineage, run.claimed(start.segment), run.new.lease_seconds)
 
     def arrive_all(
@@ -137,6 +141,7 @@ class MemoryStorage(Storage):
     ) -> list[Arrived | None]:
         with self._changed:
             arrived: list[Arrived | None] = []
+            self._free(run, [ref for _, arrival in arrivals for ref in arrival.garbage])
             for lineage, arrival in arrivals:
                 try:
                     arrived.append(self._arrive(run, lineage, arrival))
@@ -147,9 +152,9 @@ class MemoryStorage(Storage):
 
     def _arrive(self, run: str, lineage: Lineage, arrival: Arrival) -> Arrived:
         state = self._unfenced(run, lineage)
-        if state.claim.get(arrival.segment) != lineage.segment:
+        if state.claim.get(arrival.segment) != lineage.segment or not state.is_known(arrival.after):
             raise Fenced
-        version = f"{lineage.segment}.{lineage.epoch}"
+        version = lineage.version
         state.data[DataRef(arrival.segment, version)] = bytes(arrival.output)
         new = arrival.segment not in state.done
         if new:
@@ -161,8 +166,6 @@ class MemoryStorage(Storage):
             state.news.append(arrival.segment)
         if arrival.last and not here:
             self._finish(state, lineage)
-        for ref in arrival.garbage:
-            state.data.pop(ref, None)
         return Arrived(tuple(here), tuple(handed_off), deletable)
 
     @staticmethod
@@ -219,10 +222,10 @@ class MemoryStorage(Storage):
                     fenced.append(lineage.segment)
             return fenced
 
-    def finish(self, run: str, lineage: Lineage) -> None:
+    def finish(self, run: str, lineage: Lineage, after: int | None) -> None:
         with self._changed:
             state = self._running(run)
-            if state is not None and state.is_current(lineage):
+            if state is not None and state.is_current(lineage) and state.is_known(after):
                 self._finish(state, lineage)
 
     def pass_on(self, run: str, lineage: Lineage) -> Start:
@@ -304,11 +307,16 @@ class MemoryStorage(Storage):
             known = self._runs[run].version if run in self._runs else {}
             return [DataRef(s, known[s]) if s in known else None for s in segments]
 
-    def delete(self, run: str, refs: Sequence[DataRef]) -> None:
+    def free(self, run: str, refs: Sequence[DataRef]) -> None:
         with self._changed:
+            self._free(run, refs)
+
+    def _free(self, name: str, refs: Sequence[DataRef]) -> None:
+        if name in self._runs:
+            run = self._runs[name]
             for ref in refs:
-                if run in self._runs:
-                    self._runs[run].data.pop(ref, None)
+                if run.refs[ref.segment] == 0:
+                    run.data.pop(ref, None)
 
     def put_batch(self, run: str, name: str, events: bytes) -> None:
         with self._changed:

@@ -23,13 +23,23 @@ Item = tuple[int, int]
 INPUT = 0xFFFFFFFF
 
 
+def attempt(lineage: Lineage) -> str:
+    """Give what protocol.lua knows an attempt of a lineage by."""
+    return f"{lineage.epoch}:R{lineage.token}"
+
+
 def calls(lineage: Lineage, arrival: Arrival) -> list[tuple[Any, ...]]:
     """Give the calls of protocol.lua that make one arrival."""
     items = [*arrival.children, *((segment, INPUT) for segment in arrival.inputs)]
     rest = b"".join(struct.pack(">II", *item) for item in items[PAGE:])
     first = (
-        *("arrive", lineage.segment, lineage.epoch, arrival.segment),
-        *(int(arrival.root), int(arrival.last and not rest), rest),
+        *("arrive", lineage.segment, attempt(lineage), arrival.segment),
+        *(
+            "" if arrival.after is None else arrival.after,
+            int(arrival.root),
+            int(arrival.last and not rest),
+            rest,
+        ),
         *_arguments(items[:PAGE]),
     )
     return [first, *_more(lineage, arrival.segment, items[PAGE:])]
@@ -54,7 +64,7 @@ def merged(answers: Sequence[Arrived]) -> Arrived:
 
 def _more(lineage: Lineage, segment: int, items: Sequence[Item]) -> list[tuple[Any, ...]]:
     pages = [items[first : first + PAGE] for first in range(0, len(items), PAGE)]
-    where = (lineage.segment, lineage.epoch, segment)
+    where = (lineage.segment, attempt(lineage), segment)
     return [
         ("more", *where, number, len(pages) + 1, *_arguments(page))
         for number, page in enumerate(pages, 1)

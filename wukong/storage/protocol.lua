@@ -11,7 +11,7 @@
 --   KEYS[5]  refs   i32[]    consumers of segment d that have not arrived yet; at 0 it is deletable
 --   KEYS[6]  lease  zset     lineage -> time (ms) until which it is taken for alive; member '-' stays
 --   KEYS[7]  ep     hash     lineage -> 'epoch:P' handed off | 'epoch:R<token>' running | 'F' finished
---   KEYS[8]  ver    hash     segment -> 'lineage.epoch' of its official data
+--   KEYS[8]  ver    hash     segment -> 'lineage.epoch.token' of its official data
 --   KEYS[9]  news   stream   what the client waits for: root <segment> | end <state>
 --   KEYS[10] cfg    hash     ttl, handoff (ms), keep (s), live (the most lineages alive at once, 0
 --                            no limit), begun (how often a lineage has begun)
@@ -48,9 +48,12 @@ end
 
 local function config(name) return tonumber(redis.call('HGET', cfg, name)) end
 
--- The data of an output if it is small, so that it need not be fetched; its key has the same tag.
+-- The key of an output's data; it has the same tag.
+local function data(x, version) return string.sub(st, 1, -3) .. 'd' .. x .. '.' .. version end
+
+-- The data of an output if it is small, so that it need not be fetched.
 local function small(x, version)
-  local key = string.sub(st, 1, -3) .. 'd' .. x .. '.' .. version
+  local key = data(x, version)
   -- Of a huge output, which is no string, the length is an error.
   local size = tonumber(redis.pcall('STRLEN', key)) or 0
   if size > 0 and size <= INLINE_BYTES then return redis.call('GET', key) end
@@ -73,10 +76,9 @@ local function claimed(c, held)
   return {c, redis.call('HGET', spec, c) or '', inputs}
 end
 
-local function current(s, epoch)
-  local v = redis.call('HGET', ep, s)
-  return v and string.match(v, '^(%d+):R') == epoch
-end
+-- An attempt is what begin has written into ep, 'epoch:R<token>': with the token, as a store that has
+-- lost its last writes gives epochs again that somebody still works in.
+local function current(s, attempt) return redis.call('HGET', ep, s) == attempt end
 
 local function extend(s) redis.call('ZADD', lease, now() + config('ttl'), s) end
 
@@ -85,8 +87,14 @@ local function finish(s)
   redis.call('HSET', ep, s, 'F')
 end
 
+-- Whether a lineage's arrival before this call is still known; after a loss of the last writes it may
+-- not be, and what its Executor believes to have done is then to be done again.
+local function is_known(after) return after == '' or redis.call('GETBIT', done, after) == 1 end
+
 -- Arguments stay in ARGV, as a wide fan-in has more of them than a Lua call can take.
 local function lineage() return tonumber(ARGV[2]), ARGV[3] end
+
+local function version(s, attempt) return s .. '.' .. (string.gsub(attempt, ':R', '.')) end
 
 local operation = {}
 
@@ -152,30 +160,30 @@ local function counted(s, d, new, i, n)
   return {'OK', here, handed, deletable}
 end
 
--- arrive s epoch d root last rest n-inputs input... (child n-inputs-of-child)... -> as counted
+-- arrive s attempt d after root last rest n-inputs input... (child n-inputs-of-child)... -> as counted
 -- The output of d is stored already. `last` says that s has nothing else to do: if it is given no
 -- child either, its lease ends with this call. `rest` is what comes in more pages, if there are any.
 function operation.arrive()
-  local s, epoch = lineage()
-  local d, root, last, rest, n = ARGV[4], ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
-  if not current(s, epoch) then return {'FENCED'} end
+  local s, attempt = lineage()
+  local d, root, last, rest, n = ARGV[4], ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9])
+  if not current(s, attempt) or not is_known(ARGV[5]) then return {'FENCED'} end
   if get(claim, 'u32', d) ~= s + 1 then return {'FENCED'} end
   extend(s)
   local new = redis.call('SETBIT', done, d, 1) == 0
-  if new then redis.call('HSET', ver, d, s .. '.' .. epoch) end
+  if new then redis.call('HSET', ver, d, version(s, attempt)) end
   if new and rest ~= '' then redis.call('HSET', left, d, 1, d .. ':rest', rest) end
-  local answer = counted(s, d, new, 9, n)
+  local answer = counted(s, d, new, 10, n)
   if root == '1' and new then redis.call('XADD', news, '*', 'root', d) end
   if last == '1' and #answer[2] == 0 then finish(s) end
   return answer
 end
 
--- more s epoch d page pages n-inputs input... (child n-inputs-of-child)... -> as counted
+-- more s attempt d page pages n-inputs input... (child n-inputs-of-child)... -> as counted
 -- A further page of an arrival, counted from 1; only the first page keeps a child here.
 function operation.more()
-  local s, epoch = lineage()
+  local s, attempt = lineage()
   local d, page, pages, n = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-  if not current(s, epoch) then return {'FENCED'} end
+  if not current(s, attempt) then return {'FENCED'} end
   if get(claim, 'u32', d) ~= s + 1 then return {'FENCED'} end
   extend(s)
   local new = tonumber(redis.call('HGET', left, d) or -1) == page
@@ -184,10 +192,10 @@ function operation.more()
   return counted(s, d, new, 8, n)
 end
 
--- claims s epoch segment... -> OK {claim}...  For a re-driven lineage that looks at what it owns.
+-- claims s attempt segment... -> OK {claim}...  For a re-driven lineage that looks at what it owns.
 function operation.claims()
-  local s, epoch = lineage()
-  if not current(s, epoch) then return {'FENCED'} end
+  local s, attempt = lineage()
+  if not current(s, attempt) then return {'FENCED'} end
   extend(s)
   local mine = {}
   for i = 4, #ARGV do
@@ -199,7 +207,7 @@ function operation.claims()
   return {'OK', mine}
 end
 
--- beat (s epoch)... -> OK {s that were fenced}...
+-- beat (s attempt)... -> OK {s that were fenced}...
 function operation.beat()
   local fenced = {}
   for i = 2, #ARGV, 2 do
@@ -209,20 +217,20 @@ function operation.beat()
   return {'OK', fenced}
 end
 
--- finish s epoch -> OK | FENCED
+-- finish s attempt after -> OK | FENCED
 function operation.finish()
-  local s, epoch = lineage()
-  if not current(s, epoch) then return {'FENCED'} end
+  local s, attempt = lineage()
+  if not current(s, attempt) or not is_known(ARGV[4]) then return {'FENCED'} end
   finish(s)
   return {'OK'}
 end
 
--- pass_on s epoch -> OK {next epoch} | FENCED.  An Executor whose time is up leaves its lineage, with
+-- pass_on s attempt -> OK {next epoch} | FENCED.  An Executor whose time is up leaves its lineage, with
 -- all that it owns, to one that is started for it.
 function operation.pass_on()
-  local s, epoch = lineage()
-  if not current(s, epoch) then return {'FENCED'} end
-  local at = tonumber(epoch) + 1
+  local s, attempt = lineage()
+  if not current(s, attempt) then return {'FENCED'} end
+  local at = tonumber(string.match(attempt, '^%d+')) + 1
   redis.call('HSET', ep, s, at .. ':P')
   redis.call('ZADD', lease, now() + config('handoff'), s)
   return {'OK', at}
@@ -255,5 +263,15 @@ function operation.stop()
   return {'OK'}
 end
 
-if redis.call('GET', st) ~= 'R' then return {'STOP'} end
+-- free (d version)... -> OK.  Deletes data that nobody reads any more. This is looked at again here:
+-- since the caller was told, the store may have lost its last writes, and consumers run again.
+function operation.free()
+  for i = 2, #ARGV, 2 do
+    if get(refs, 'i32', ARGV[i]) == 0 then redis.call('UNLINK', data(ARGV[i], ARGV[i + 1])) end
+  end
+  return {'OK'}
+end
+
+local state = redis.call('GET', st)
+if state ~= 'R' and not (state and ARGV[1] == 'free') then return {'STOP'} end
 return operation[ARGV[1]]()

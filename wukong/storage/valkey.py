@@ -98,7 +98,8 @@ class ValkeyStorage(Storage):
         calls = [("begin", start.segment, start.epoch, token) for start in starts]
         replies = self._call_all(run, calls)
         return [
-            self._begun(run, start, reply) for start, reply in zip(starts, replies, strict=True)
+            self._begun(run, start, token, reply)
+            for start, reply in zip(starts, replies, strict=True)
         ]
 
     def arrive_all(
@@ -106,17 +107,19 @@ class ValkeyStorage(Storage):
     ) -> list[Arrived | None]:
         # One connection executes in order, so an output is there before it becomes official.
         before: list[tuple[Any, ...]] = []
+        garbage: list[DataRef] = []
         for lineage, arrival in arrivals:
-            key = _data_key(run, DataRef(arrival.segment, f"{lineage.segment}.{lineage.epoch}"))
+            key = _data_key(run, DataRef(arrival.segment, lineage.version))
             before += values.storing(key, arrival.output, self._keep(run))
-            if arrival.garbage:
-                before.append(("UNLINK", *(_data_key(run, ref) for ref in arrival.garbage)))
+            garbage += arrival.garbage
         calls = [pages.calls(*one) for one in arrivals]
-        replies = iter(self._call_all(run, [call for some in calls for call in some], before))
+        first = len(freeing := _freeing(garbage))
+        every = [*freeing, *(call for some in calls for call in some)]
+        replies = iter(self._call_all(run, every, before)[first:])
         answers = [self._arrived(run, [next(replies) for _ in some]) for some in calls]
         for (lineage, arrival), some, answer in zip(arrivals, calls, answers, strict=True):
             if len(some) > 1 and arrival.last and answer is not None and not answer.here:
-                self.finish(run, lineage)
+                self.finish(run, lineage, arrival.segment)
         return answers
 
     def owned(self, run: str, lineage: Lineage) -> list[Claim]:
@@ -137,22 +140,23 @@ class ValkeyStorage(Storage):
             for segment, owner in enumerate(owners)
             if owner == lineage.segment + 1 and not done[segment // 8] >> (7 - segment % 8) & 1
         ]
-        reply = self._call(run, "claims", lineage.segment, lineage.epoch, *mine)
+        reply = self._call(run, "claims", lineage.segment, pages.attempt(lineage), *mine)
         _unfenced(reply)
         return self._claims(run, reply[1])
 
     def beat(self, run: str, lineages: Sequence[Lineage]) -> list[int]:
-        pairs = [number for one in lineages for number in (one.segment, one.epoch)]
+        pairs = [number for one in lineages for number in (one.segment, pages.attempt(one))]
         reply = self._call(run, "beat", *pairs)
         if reply[0] != b"OK":
             return [lineage.segment for lineage in lineages]
         return [int(segment) for segment in reply[1]]
 
-    def finish(self, run: str, lineage: Lineage) -> None:
-        self._call(run, "finish", lineage.segment, lineage.epoch)
+    def finish(self, run: str, lineage: Lineage, after: int | None) -> None:
+        known = "" if after is None else after
+        self._call(run, "finish", lineage.segment, pages.attempt(lineage), known)
 
     def pass_on(self, run: str, lineage: Lineage) -> Start:
-        reply = self._call(run, "pass_on", lineage.segment, lineage.epoch)
+        reply = self._call(run, "pass_on", lineage.segment, pages.attempt(lineage))
         _unfenced(reply)
         return Start(lineage.segment, int(reply[1]))
 
@@ -231,10 +235,9 @@ class ValkeyStorage(Storage):
             for segment, version in zip(segments, found, strict=True)
         ]
 
-    def delete(self, run: str, refs: Sequence[DataRef]) -> None:
-        keys = [_data_key(run, ref) for ref in refs]
-        if keys:
-            self.nodes.on(run, lambda server: server.unlink(*keys))
+    def free(self, run: str, refs: Sequence[DataRef]) -> None:
+        if refs:
+            self._call_all(run, _freeing(refs))
 
     def put_batch(self, run: str, name: str, events: bytes) -> None:
         key, keep = _prefix(run) + "batch", self._keep(run)
@@ -300,10 +303,10 @@ class ValkeyStorage(Storage):
 
         return self.nodes.on(run, call)
 
-    def _begun(self, run: str, start: Start, reply: list[Any]) -> Begun | None:
+    def _begun(self, run: str, start: Start, token: str, reply: list[Any]) -> Begun | None:
         if reply[0] != b"GO":
             return None
-        lineage = Lineage(start.segment, int(reply[1]))
+        lineage = Lineage(start.segment, int(reply[1]), token)
         (claim,) = self._claims(run, [reply[2]])
         return Begun(lineage, claim, int(reply[3]) / 1000)
 
@@ -367,6 +370,11 @@ def _prefix(run: str) -> str:
 
 def _data_key(run: str, ref: DataRef) -> str:
     return f"{_prefix(run)}d{ref.segment}.{ref.version}"
+
+
+def _freeing(refs: Sequence[DataRef]) -> list[tuple[Any, ...]]:
+    parts = [refs[first : first + CHUNK] for first in range(0, len(refs), CHUNK)]
+    return [("free", *(x for ref in part for x in (ref.segment, ref.version))) for part in parts]
 
 
 def _with_sentinel(sentinel: object, leaves: Iterable[int], value: object) -> dict[str, object]:
