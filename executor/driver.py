@@ -13,7 +13,7 @@ import time
 import traceback
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -38,6 +38,7 @@ from executor.core import (
     PassOn,
     TimeUp,
 )
+from executor.inputs import inputs_of
 from wukong.graph.shared import shared_of
 from wukong.graph.spec import Spec
 from wukong.messages import MAX_HOPS, ExecutorEvent, Start
@@ -99,14 +100,14 @@ class Driver:
         self._event = event
         self._run = event.run
         self._storage = storage
+        self._earlier = inputs_of(storage)
         self._platform = platform
         # Not the invocation's id: when Lambda repeats an invocation that died, it has the same one.
         self._token = uuid.uuid4().hex[:TOKEN_LENGTH]
         self._shared: dict[DataRef, bytes | bytearray | None] = {}
         self._garbage: list[DataRef] = []
         self._task = "(none)"
-        self._last: str | None = None
-        self._inputs: tuple[str, ...] = ()
+        self._inputs: Iterable[object] = ()
         self._failed = False
         self._seconds_left = seconds_left
         self._pace = Pace()
@@ -175,7 +176,7 @@ class Driver:
         uses = Counter(ref for one in begun for ref in one.claim.inputs)
         refs = [ref for ref, times in uses.items() if times > 1]
         if refs:
-            data = self._storage.read(self._run, refs)
+            data = self._earlier.read(self._run, refs)
             self._shared = dict(zip(refs, data, strict=True))
 
     def _read(self, claim: Claim, refs: Sequence[DataRef]) -> list[bytes | bytearray | None]:
@@ -187,7 +188,7 @@ class Driver:
         known |= {ref: self._shared[ref] for ref in refs if self._shared.get(ref)}
         missing = [ref for ref in refs if ref not in known]
         if missing:
-            known |= dict(zip(missing, self._storage.read(self._run, missing), strict=True))
+            known |= dict(zip(missing, self._earlier.read(self._run, missing), strict=True))
         return [known[ref] for ref in refs]
 
     def _open(self, begun: Begun) -> Walk:
@@ -278,7 +279,7 @@ class Driver:
         return False
 
     def _compute(self, walk: Walk, claim: Claim) -> Event:
-        self._task, self._last = f"(segment {claim.segment})", None
+        self._task, self._inputs = f"(segment {claim.segment})", ()
         try:
             spec = walk.spec = Spec.from_bytes(claim.spec, shared_of(self._storage, self._run))
         except Exception as error:  # noqa: BLE001 - the tasks' modules decide what importing raises
@@ -287,7 +288,6 @@ class Driver:
         if not self._pace.is_short(spec):
             # What is done already is not to wait for it.
             self._flush()
-        self._inputs = tuple(str(key) for _, key in spec.inputs)
         began = time.monotonic()
         try:
             walk.values[claim.segment] = spec.run(walk.values, self._on_task, self._event.retries)
@@ -297,11 +297,9 @@ class Driver:
         self._pace.took(spec, time.monotonic() - began)
         return Computed(claim)
 
-    def _on_task(self, key: object) -> None:
-        """Note which task runs, and whose value it is given: inside a segment the one before's."""
-        if self._last not in (None, str(key)):
-            self._inputs = (self._task,)
-        self._task = self._last = str(key)
+    def _on_task(self, key: object, inputs: Iterable[object]) -> None:
+        """Note which task runs, and whose values it is given."""
+        self._task, self._inputs = str(key), inputs
 
     def _prepare(self, walk: Walk, claim: Claim, last: bool) -> Event | None:
         """Put an output among those that are to arrive; the lineage goes on when it has."""
@@ -337,7 +335,8 @@ class Driver:
         message = what if error is None else f"{type(error).__name__}: {error}"
         if error is not None and what:
             message = f"{what}: {message}"
-        failure = Failure(task, message, _traceback(error), _pickled(error), self._inputs)
+        inputs = tuple(sorted(map(str, self._inputs)))
+        failure = Failure(task, message, _traceback(error), _pickled(error), inputs)
         self._storage.stop(self._run, RunState.FAILED, failure.to_bytes())
         self._failed = True
 

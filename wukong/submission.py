@@ -100,7 +100,7 @@ def submit(
     PlatformError
         If no Executor at all could be started.
     """
-    segments = _segments(graph)
+    segments = _segments(graph, platform.parallelism)
     roots = {segment.number: segment.keys[-1] for segment in segments if segment.root}
     manifest = Manifest(roots, graph.local, keys, platform.targets(), options)
     storage.create(_new_run(run, graph, segments, manifest, platform))
@@ -131,11 +131,18 @@ def event_of(run: str, manifest: Manifest, starts: Sequence[Start]) -> ExecutorE
     return ExecutorEvent(run, tuple(starts), manifest.targets, retries=manifest.options.retries)
 
 
-def _segments(graph: Normalised) -> list[Segment]:
+CLUSTERS = 32
+"""So many segments each worker has at least, where the number of workers is known: with more, each
+start costs; with fewer, one that takes longer than the others keeps the others waiting at the end.
+"""
+
+
+def _segments(graph: Normalised, parallelism: int | None) -> list[Segment]:
     tasks: dict[Any, Any] = dict(graph.tasks)
     dependencies = {key: task.dependencies for key, task in tasks.items()}
     places: Mapping[Any, int] = order(tasks)
-    return collapse(dependencies, graph.roots, places)
+    most = len(tasks) // (CLUSTERS * parallelism) if parallelism else 1
+    return collapse(dependencies, graph.roots, places, most)
 
 
 def _new_run(

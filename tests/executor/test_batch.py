@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from dask._task_spec import Task
 
 from executor.batch import BATCH_ARRIVALS, BATCH_BYTES, SHORT_SECONDS, Batch, Pace, Pending, Walk
 from executor.core import Core
@@ -38,8 +39,8 @@ class Counting(MemoryStorage):
 def leaves(*work: Callable[[Any], Any]) -> NewRun:
     """Give a run of independent tasks; those of one function are of one kind."""
     specs = [
-        Spec(((f"{one.__name__}-{number}", one),), (), (), root=True)  # type: ignore[arg-type]
-        for number, one in enumerate(work)
+        Spec(((key, Task(key, one, None)),), (), (), root=True)
+        for key, one in ((f"{one.__name__}-{number}", one) for number, one in enumerate(work))
     ]
     encoded, shared = encode(specs)
     return NewRun(

@@ -20,11 +20,11 @@ from wukong.graph.shared import Shared
 from wukong.graph.spec import Spec, SpecError, encode, make_specs
 
 
-def get(dsk: Any, keys: Any, **_: Any) -> Any:
+def get(dsk: Any, keys: Any, most: int = 1, **_: Any) -> Any:
     """Run every segment as bytes, in the order of the numbers as far as inputs allow."""
     graph = normalise(dsk, keys)
     dependencies = {key: task.dependencies for key, task in graph.tasks.items()}
-    segments = collapse(dependencies, graph.roots, order(dict(graph.tasks)))
+    segments = collapse(dependencies, graph.roots, order(dict(graph.tasks)), most)
     data, blobs = encode(make_specs(segments, graph.tasks))
     shared = Shared(lambda refs: [bytes(blobs[ref.segment]) for ref in refs])
     values: dict[int, Any] = {}
@@ -32,7 +32,7 @@ def get(dsk: Any, keys: Any, **_: Any) -> Any:
     while waiting:
         number = next(i for i in waiting if all(x in values for x in segments[i].inputs))
         waiting.remove(number)
-        values[number] = Spec.from_bytes(data[number], shared).run(values, lambda key: None)
+        values[number] = Spec.from_bytes(data[number], shared).run(values, lambda key, inputs: None)
     return assemble(graph, keys, {s.keys[-1]: values[s.number] for s in segments if s.root})
 
 
@@ -74,11 +74,14 @@ def alike(one: Any, other: Any) -> bool:
     return bool(np.allclose(one, other))
 
 
+@pytest.mark.parametrize("most", [1, 4, 1000])
 @pytest.mark.parametrize("name", COLLECTIONS)
-def test_a_collection_gives_what_dasks_own_scheduler_gives(name: str) -> None:
+def test_a_collection_gives_what_dasks_own_scheduler_gives(name: str, most: int) -> None:
     with dask.config.set({"dataframe.shuffle.method": "tasks"}):
         collection = COLLECTIONS[name]()
-        assert alike(collection.compute(scheduler=get), collection.compute(scheduler="sync"))
+        assert alike(
+            collection.compute(scheduler=get, most=most), collection.compute(scheduler="sync")
+        )
 
 
 @pytest.mark.parametrize("kind", ["bag", "frame"])

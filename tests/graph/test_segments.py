@@ -10,8 +10,10 @@ from wukong.graph.segments import collapse, leaves
 Graph = dict[str, set[str]]
 
 
-def collapsed(graph: Graph, roots: set[str]) -> dict[tuple[str, ...], tuple[list, list, bool]]:
-    segments = collapse(graph, roots, {key: i for i, key in enumerate(graph)})
+def collapsed(
+    graph: Graph, roots: set[str], most: int = 1
+) -> dict[tuple[str, ...], tuple[list, list, bool]]:
+    segments = collapse(graph, roots, {key: i for i, key in enumerate(graph)}, most)
     return {
         segment.keys: (
             [segments[i].keys for i in segment.inputs],
@@ -50,6 +52,31 @@ def test_the_client_counts_as_a_consumer() -> None:
     assert [segment.references for segment in segments] == [2, 1]
 
 
+def test_a_fan_in_takes_its_inputs_in_up_to_so_many_tasks() -> None:
+    graph: Graph = {"a": set(), "b": {"a"}, "c": {"b"}, "d": {"c"}, "e": {"b"}, "f": {"d", "e"}}
+    assert collapsed(graph, {"f"}, most=4) == {
+        ("a", "b"): ([], [("c", "d", "e", "f")], False),
+        ("c", "d", "e", "f"): ([("a", "b")], [], True),
+    }
+    assert collapsed(graph, {"f"}, most=3) == collapsed(graph, {"f"})
+
+
+def test_a_fan_in_takes_all_of_its_inputs_or_none() -> None:
+    graph: Graph = {"a": set(), "b": set(), "c": {"a", "b"}, "d": {"b"}}
+    assert set(collapsed(graph, {"c", "d"}, most=9)) == {("a",), ("b",), ("c",), ("d",)}
+
+
+def test_a_tree_becomes_as_many_subtrees_as_fit() -> None:
+    graph: Graph = {f"{level}.{i}": set() for level in [4] for i in range(16)}
+    for level in (3, 2, 1, 0):
+        graph |= {
+            f"{level}.{i}": {f"{level + 1}.{2 * i}", f"{level + 1}.{2 * i + 1}"}
+            for i in range(2**level)
+        }
+    segments = collapse(graph, {"0.0"}, {key: i for i, key in enumerate(graph)}, most=7)
+    assert sorted(len(one.keys) for one in segments) == [3, 7, 7, 7, 7]
+
+
 @st.composite
 def graphs(draw: st.DrawFn) -> tuple[Graph, set[str]]:
     size = draw(st.integers(1, 15))
@@ -62,10 +89,12 @@ def graphs(draw: st.DrawFn) -> tuple[Graph, set[str]]:
     return graph, roots | draw(st.sets(st.sampled_from(names), max_size=2))
 
 
-@given(graphs())
-def test_every_task_is_in_one_segment_and_every_edge_is_kept(case: tuple[Graph, set[str]]) -> None:
+@given(graphs(), st.integers(1, 8))
+def test_every_task_is_in_one_segment_and_every_edge_is_kept(
+    case: tuple[Graph, set[str]], most: int
+) -> None:
     graph, roots = case
-    segments = collapse(graph, roots, {key: i for i, key in enumerate(graph)})
+    segments = collapse(graph, roots, {key: i for i, key in enumerate(graph)}, most)
     home = {key: segment.number for segment in segments for key in segment.keys}
     assert sorted(home) == sorted(graph)
     assert sum(len(segment.keys) for segment in segments) == len(graph)
@@ -73,7 +102,9 @@ def test_every_task_is_in_one_segment_and_every_edge_is_kept(case: tuple[Graph, 
         for name in inputs:
             if home[name] == home[key]:
                 keys = segments[home[key]].keys
-                assert keys.index(name) + 1 == keys.index(key)
+                assert keys.index(name) < keys.index(key)
+                assert [one for one, needs in graph.items() if name in needs] == [key]
+                assert name not in roots
             else:
                 assert home[name] in segments[home[key]].inputs
                 assert home[key] in segments[home[name]].children

@@ -341,6 +341,7 @@ class Work:
     """A task. Its value says which execution of each segment before it has had a part in it."""
 
     segment: int
+    dependencies: frozenset[int] = frozenset()
 
     def __call__(self, known: Mapping[int, Mapping[int, int]]) -> dict[int, int]:
         world: World = _turn.world

@@ -1,12 +1,13 @@
-"""Tasks to segments: linear chains become one unit of scheduling, numbered in Dask's order.
+"""Tasks to segments, the units of scheduling, numbered in Dask's order.
 
-A task joins its only input's segment when it is also that input's only consumer and the client did
-not ask for the input itself. The interior of a segment then costs nothing at run time; between
-segments an edge costs at most one round trip. Only keys and dependencies are looked at here.
+A task joins the segments of its inputs when it is the only consumer of each of them and the client
+did not ask for any of them itself: linear chains always, fans-in up to a number of tasks that the
+caller says. The interior of a segment costs nothing at run time; between segments an edge costs at
+most one round trip. Only keys and dependencies are looked at here.
 
     a ─ b ─┬─ c ─ d          segments: 0 = (a, b), 1 = (c, d), 2 = (e,), 3 = (f,)
            └─ e ─┐           edges:    0 -> 1, 0 -> 2, 1 -> 3, 2 -> 3
-      d ─────────┴─ f
+      d ─────────┴─ f        up to four tasks: 0 = (a, b), 1 = (c, d, e, f)
 
 The numbers follow `dask.order.order`, which visits a graph so that few outputs are alive at once:
 where an Executor may become one of several children, the smallest number is the best one.
@@ -22,16 +23,16 @@ Key = Hashable
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A linear chain of tasks.
+    """A chain of tasks, or a tree of tasks that ends in one of them.
 
     Attributes
     ----------
     number
         Its id within the run; also the id of the lineage that starts with it.
     keys
-        Its tasks, first to last; the last one's value is the segment's output.
+        Its tasks, in an order in which they can run; the last one's value is its output.
     inputs
-        Segments whose outputs its first task consumes.
+        Segments whose outputs its tasks consume.
     children
         Segments that consume its output, in order of number.
     root
@@ -54,8 +55,9 @@ def collapse(
     dependencies: Mapping[Key, Collection[Key]],
     roots: Collection[Key],
     order: Mapping[Key, int],
+    most: int = 1,
 ) -> list[Segment]:
-    """Collapse linear chains of a graph into segments, in time linear in its edges.
+    """Put the tasks of a graph into segments, in time linear in its edges.
 
     Parameters
     ----------
@@ -65,24 +67,21 @@ def collapse(
         Tasks whose values the client needs.
     order
         For each task its place in `dask.order.order`.
+    most
+        So many tasks a segment with a fan-in may have.
     """
     consumers = _consumers(dependencies)
-    chains = [
-        _chain(key, dependencies, consumers, roots)
-        for key in sorted(dependencies, key=order.__getitem__)
-        if not _continues(key, dependencies, consumers, roots)
-    ]
-    home = {chain[-1]: number for number, chain in enumerate(chains)}
-    first = {chain[0]: number for number, chain in enumerate(chains)}
+    groups = _groups(dependencies, consumers, roots, order, most)
+    home = {key: number for number, keys in enumerate(groups) for key in keys}
     return [
         Segment(
             number=number,
-            keys=chain,
-            inputs=tuple(sorted(home[key] for key in dependencies[chain[0]])),
-            children=tuple(sorted(first[key] for key in consumers[chain[-1]])),
-            root=chain[-1] in roots,
+            keys=tuple(keys),
+            inputs=_places(home, number, *(dependencies[key] for key in keys)),
+            children=_places(home, number, consumers[keys[-1]]),
+            root=keys[-1] in roots,
         )
-        for number, chain in enumerate(chains)
+        for number, keys in enumerate(groups)
     ]
 
 
@@ -99,29 +98,36 @@ def _consumers(dependencies: Mapping[Key, Collection[Key]]) -> dict[Key, list[Ke
     return consumers
 
 
-def _continues(
-    key: Key,
-    dependencies: Mapping[Key, Collection[Key]],
-    consumers: Mapping[Key, Collection[Key]],
-    roots: Collection[Key],
-) -> bool:
-    """Tell whether a task belongs to the segment of its only input."""
-    if len(dependencies[key]) != 1:
-        return False
-    (before,) = dependencies[key]
-    return len(consumers[before]) == 1 and before not in roots
-
-
-def _chain(
-    key: Key,
+def _groups(
     dependencies: Mapping[Key, Collection[Key]],
     consumers: Mapping[Key, Sequence[Key]],
     roots: Collection[Key],
-) -> tuple[Key, ...]:
-    chain = [key]
-    while len(consumers[chain[-1]]) == 1:
-        following = consumers[chain[-1]][0]
-        if not _continues(following, dependencies, consumers, roots):
-            break
-        chain.append(following)
-    return tuple(chain)
+    order: Mapping[Key, int],
+    most: int,
+) -> list[list[Key]]:
+    """Give the keys of each segment, in the order of the first one."""
+    groups: dict[Key, list[Key]] = {}
+    for key in sorted(dependencies, key=order.__getitem__):
+        inputs = dependencies[key]
+        joins = all(len(consumers[one]) == 1 and one not in roots for one in inputs)
+        if len(inputs) > 1:
+            # All or none: else what is small would wait here for what is not.
+            joins = joins and sum(len(groups[one]) for one in inputs) < most
+        group: list[Key] = []
+        if joins:
+            parts = [groups.pop(one) for one in inputs]
+            # The longest is not copied: a chain may have a million tasks.
+            group = max(parts, key=len, default=group)
+            for part in parts:
+                if part is not group:
+                    group.extend(part)
+        group.append(key)
+        groups[key] = group
+    return sorted(groups.values(), key=lambda group: order[group[0]])
+
+
+def _places(home: Mapping[Key, int], number: int, *keys: Collection[Key]) -> tuple[int, ...]:
+    """Give the segments of keys, without the one that asks."""
+    found = {home[key] for some in keys for key in some}
+    found.discard(number)
+    return tuple(sorted(found))

@@ -6,7 +6,7 @@ inputs), and what `arrive` needs to know: inputs, children, and how many inputs 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,8 @@ from wukong.graph.normalise import Key
 from wukong.graph.segments import Segment
 from wukong.graph.shared import Shared, Sharing
 from wukong.storage.serialisation import Packed, dumps
+
+OnTask = Callable[[Key, Collection[Key]], None]
 
 
 class SpecError(Exception):
@@ -63,24 +65,26 @@ class Spec:
         """Read what `to_bytes` wrote; raises whatever importing the tasks' modules raises."""
         return cls(*shared.loads(data))
 
-    def run(
-        self, values: Mapping[int, Any], on_task: Callable[[Key], None], retries: int = 0
-    ) -> Any:
-        """Run the chain and give its output.
+    def run(self, values: Mapping[int, Any], on_task: OnTask, retries: int = 0) -> Any:
+        """Run the tasks and give the output.
 
         Parameters
         ----------
         values
             Outputs of the input segments, by segment.
         on_task
-            Told each task's key before it runs, so that a failure can be blamed; and again before
-            it is run again.
+            Told the key of each task, and the keys that it is given, before it runs, so that a
+            failure can be blamed; and again before it is run again.
         retries
             How often a task that raises is run again, on the same inputs.
         """
         known = {key: values[segment] for segment, key in self.inputs}
+        inside = {key for key, _ in self.tasks}
         for key, task in self.tasks:
-            known = {key: _attempted(key, task, known, on_task, retries)}
+            known[key] = _attempted(key, task, known, on_task, retries)
+            # Inside a segment every value has one consumer.
+            for name in inside.intersection(task.dependencies):
+                del known[name]
         return known[self.tasks[-1][0]]
 
 
@@ -88,14 +92,14 @@ def _attempted(
     key: Key,
     task: GraphNode,
     known: Mapping[Key, Any],
-    on_task: Callable[[Key], None],
+    on_task: OnTask,
     retries: int,
 ) -> Any:
     for _ in range(retries):
-        on_task(key)
+        on_task(key, task.dependencies)
         with suppress(Exception):
             return task(known)
-    on_task(key)
+    on_task(key, task.dependencies)
     return task(known)
 
 
