@@ -10,6 +10,7 @@ from typing import TypeVar
 import pytest
 
 from tests.cluster import valkey_cluster
+from tests.secured import secured_valkey
 from wukong.stack.embedded import EmbeddedAws
 from wukong.stack.valkey import EmbeddedValkey
 from wukong.storage import Storage
@@ -39,7 +40,14 @@ def cluster_url() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["valkey", "cluster", "memory"])
+@pytest.fixture(scope="session")
+def secured_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Valkey server that wants TLS and a password."""
+    with secured_valkey(tmp_path_factory.mktemp("secured")) as url:
+        yield url
+
+
+@pytest.fixture(params=["valkey", "cluster", "secured", "memory"])
 def storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
     """Every back-end; what one does, all do."""
     store: Storage

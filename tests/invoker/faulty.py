@@ -6,7 +6,6 @@ import json
 import socket
 import ssl
 import struct
-import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -160,20 +159,3 @@ class FaultyServer:
         with self._lock:
             self.tries[segment] += 1
             return Request(segment, self.tries[segment], headers, self.tries.total())
-
-
-def make_certificate(folder: Path) -> Path:
-    """Make a key and a certificate for 127.0.0.1, in one file."""
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-            *("-nodes", "-days", "2", "-subj", "/CN=test"),
-            *("-addext", "subjectAltName=IP:127.0.0.1"),
-            *("-keyout", str(key), "-out", str(certificate)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    certificate.write_text(key.read_text() + certificate.read_text())
-    return certificate

@@ -13,6 +13,7 @@ import pytest
 
 from invoker.endpoint import discover
 from invoker.engine import Engine, Limits
+from tests.certificate import make_certificate
 from tests.invoker.faulty import (
     Act,
     FaultyServer,
@@ -22,7 +23,6 @@ from tests.invoker.faulty import (
     answer,
     cut_off,
     expired,
-    make_certificate,
     reset,
     throttle,
 )

@@ -198,3 +198,15 @@ def test_after_a_store_has_lost_its_last_writes_nobody_works_in_an_epoch_that_is
     (ref,) = store.versions(run_id, [0])
     assert ref is not None
     assert store.read(run_id, [ref]) == [b"right"]
+
+
+def test_a_wrong_password_is_one_clear_error_that_does_not_show_it(secured_url: str) -> None:
+    store = ValkeyStorage(secured_url.replace("%401", "%402"))
+    with pytest.raises(StorageError, match="WRONGPASS|password") as caught:
+        store.ping()
+    assert "word" not in str(caught.value).replace("password", "")
+
+
+def test_a_certificate_that_nobody_vouches_for_is_not_accepted(secured_url: str) -> None:
+    with pytest.raises(StorageError, match="certificate"):
+        ValkeyStorage(secured_url.partition("?")[0]).ping()
