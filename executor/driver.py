@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from executor.batch import Batch, Pace, Pending, Walk
+from executor.compression import compression_for
 from executor.core import (
     Arrive,
     ArrivedAt,
@@ -101,6 +102,7 @@ class Driver:
         self._run = event.run
         self._storage = storage
         self._earlier = inputs_of(storage)
+        self._compression = compression_for(storage)
         self._platform = platform
         # Not the invocation's id: when Lambda repeats an invocation that died, it has the same one.
         self._token = uuid.uuid4().hex[:TOKEN_LENGTH]
@@ -158,7 +160,10 @@ class Driver:
         first = replace(pending[0].arrival, garbage=tuple(self._garbage))
         arrivals = [first, *(one.arrival for one in pending[1:])]
         lineages = [one.walk.core.lineage for one in pending]
+        begun = time.perf_counter()
         arrived = self._storage.arrive_all(self._run, list(zip(lineages, arrivals, strict=True)))
+        size = sum(len(arrival.output) for arrival in arrivals)
+        self._compression.sent(size, time.perf_counter() - begun)
         self._garbage.clear()
         for one, answer in zip(pending, arrived, strict=True):
             event: Event = FencedOff()
@@ -306,7 +311,7 @@ class Driver:
         spec = walk.spec
         assert spec is not None  # noqa: S101 -- nothing arrives that was not computed
         try:
-            output = pack(walk.values[claim.segment])
+            output = self._compression.packed(pack(walk.values[claim.segment]))
         except Exception as error:  # noqa: BLE001 - user classes decide what pickling raises
             self._fail(self._task, "its value cannot be pickled", error)
             return Failed(claim)

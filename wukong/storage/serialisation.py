@@ -6,7 +6,8 @@ pickle but follow it (https://peps.python.org/pep-0574/); `Frames` writes them s
 
     'W'  number of buffers  size of the pickle  (2 * size + read-only) of each  pickle  buffers...
 
-where each number has 8 bytes, and the pickle and the buffers begin at multiples of 16.
+where each number has 8 bytes, and the pickle and the buffers begin at multiples of 16. 'Z' is
+followed by any of this, compressed by zlib.
 
 Storage is trusted as far as whoever can write to it can already run code in the run: it must be
 reachable by the client and the functions only.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import pickle
 import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,8 +29,8 @@ PICKLE_PROTOCOL = 5
 OUT_OF_BAND_BYTES = 65_536
 """A buffer from this size on is not copied into the pickle."""
 
-_MAGIC = b"W"
-"""No pickle of protocol 5 begins with it."""
+_MAGIC, _COMPRESSED = b"W", b"Z"
+"""No pickle of protocol 5 begins with them."""
 
 _ALIGNMENT = 16
 """As what malloc gives: arrays on it are as fast as others."""
@@ -61,6 +63,18 @@ Packed = bytes | Frames
 """A serialised value, as it is handed to storage."""
 
 
+def pieces_of(packed: Packed) -> Sequence[bytes | memoryview]:
+    """Give the pieces of a serialised value."""
+    return packed.pieces if isinstance(packed, Frames) else [packed]
+
+
+def compressed(packed: Packed, level: int) -> bytes:
+    """Compress a serialised value; `loads` reads it all the same."""
+    squeezer = zlib.compressobj(level)
+    parts = [squeezer.compress(piece) for piece in pieces_of(packed)]
+    return b"".join([_COMPRESSED, *parts, squeezer.flush()])
+
+
 def dumps(value: object) -> bytes:
     """Serialise a value; raises what pickling it raises."""
     return bytes(cloudpickle.dumps(value, protocol=PICKLE_PROTOCOL))
@@ -82,6 +96,8 @@ def pack(value: object) -> Packed:
 
 def loads(data: bytes | bytearray) -> Any:
     """Read a value that `dumps` or `pack` wrote; it may use the memory of a bytearray."""
+    if data.startswith(_COMPRESSED):
+        return loads(bytearray(zlib.decompress(memoryview(data)[1:])))
     if not data.startswith(_MAGIC):
         return pickle.loads(data)  # noqa: S301 - see the module's docstring for what is trusted
     # What was writable before is writable again.
