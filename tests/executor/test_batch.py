@@ -39,7 +39,7 @@ class Counting(MemoryStorage):
 def leaves(*work: Callable[[Any], Any]) -> NewRun:
     """Give a run of independent tasks; those of one function are of one kind."""
     specs = [
-        Spec(((key, Task(key, one, None)),), (), (), root=True)
+        Spec(((key, Task(key, one, None)),), (), (), root=True, outputs=(key,))
         for key, one in ((f"{one.__name__}-{number}", one) for number, one in enumerate(work))
     ]
     encoded, shared = encode(specs)
@@ -118,7 +118,7 @@ def test_a_batch_with_a_large_output_is_full_as_that_is_the_memory_of_the_value(
 
 def test_a_kind_is_short_while_its_average_is_and_a_stall_is_forgotten() -> None:
     pace = Pace()
-    add, mul = (Spec(((name, None),), (), (), root=False) for name in ("add-1", "mul-1"))  # type: ignore[arg-type]
+    add, mul = (Spec(((name, None),), (), (), False, (name,)) for name in ("add-1", "mul-1"))  # type: ignore[arg-type]
     assert not pace.is_short(add), "nobody knows yet"
     pace.took(add, SHORT_SECONDS / 2)
     assert pace.is_short(add)

@@ -37,9 +37,9 @@ def fork(run: str) -> NewRun:
 
     graph = convert_legacy_graph({"a": (bytes, 5000), "b": (len, "a"), "c": (len, "a")})
     segments = [
-        Segment(0, ("a",), (), (1, 2), root=False),
-        Segment(1, ("b",), (0,), (), root=True),
-        Segment(2, ("c",), (0,), (), root=True),
+        Segment(0, ("a",), ("a",), (), (1, 2), root=False),
+        Segment(1, ("b",), ("b",), (0,), (), root=True),
+        Segment(2, ("c",), ("c",), (0,), (), root=True),
     ]
     encoded, shared = encode(make_specs(segments, graph))
     return NewRun(

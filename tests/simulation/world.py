@@ -259,9 +259,10 @@ class World:
         specs = [
             Spec(
                 tasks=((one.number, cast("GraphNode", Work(one.number))),),
-                inputs=tuple((number, number) for number in one.inputs),
+                inputs=tuple((number, (number,)) for number in one.inputs),
                 children=tuple((child, needs[child]) for child in one.children),
                 root=one.root,
+                outputs=one.outputs,
             )
             for one in self.segments
         ]
@@ -368,7 +369,7 @@ def graph(rng: random.Random) -> list[Segment]:
     ]
     children = [tuple(c for c in range(size) if d in inputs[c]) for d in range(size)]
     return [
-        Segment(i, (i,), inputs[i], children[i], root=not children[i] or rng.random() < 0.1)
+        Segment(i, (i,), (i,), inputs[i], children[i], root=not children[i] or rng.random() < 0.1)
         for i in range(size)
     ]
 

@@ -2,8 +2,9 @@
 
 A task joins the segments of its inputs when it is the only consumer of each of them and the client
 did not ask for any of them itself: linear chains always, fans-in up to a number of tasks that the
-caller says. The interior of a segment costs nothing at run time; between segments an edge costs at
-most one round trip. Only keys and dependencies are looked at here.
+caller says. Of a wider fan-in, inputs that consume the same share segments, up to that number. The
+interior of a segment costs nothing at run time; between segments an edge costs at most one round
+trip. Only keys and dependencies are looked at here.
 
     a ─ b ─┬─ c ─ d          segments: 0 = (a, b), 1 = (c, d), 2 = (e,), 3 = (f,)
            └─ e ─┐           edges:    0 -> 1, 0 -> 2, 1 -> 3, 2 -> 3
@@ -23,14 +24,16 @@ Key = Hashable
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A chain of tasks, or a tree of tasks that ends in one of them.
+    """A chain of tasks, a tree of tasks that ends in one of them, or several of these.
 
     Attributes
     ----------
     number
         Its id within the run; also the id of the lineage that starts with it.
     keys
-        Its tasks, in an order in which they can run; the last one's value is its output.
+        Its tasks, in an order in which they can run.
+    outputs
+        Those of them whose values are its output; mostly one, the last.
     inputs
         Segments whose outputs its tasks consume.
     children
@@ -41,6 +44,7 @@ class Segment:
 
     number: int
     keys: tuple[Key, ...]
+    outputs: tuple[Key, ...]
     inputs: tuple[int, ...]
     children: tuple[int, ...]
     root: bool
@@ -72,16 +76,17 @@ def collapse(
     """
     consumers = _consumers(dependencies)
     groups = _groups(dependencies, consumers, roots, order, most)
-    home = {key: number for number, keys in enumerate(groups) for key in keys}
+    home = {key: number for number, (keys, _) in enumerate(groups) for key in keys}
     return [
         Segment(
             number=number,
             keys=tuple(keys),
+            outputs=tuple(outputs),
             inputs=_places(home, number, *(dependencies[key] for key in keys)),
-            children=_places(home, number, consumers[keys[-1]]),
-            root=keys[-1] in roots,
+            children=_places(home, number, *(consumers[key] for key in outputs)),
+            root=outputs[0] in roots,
         )
-        for number, keys in enumerate(groups)
+        for number, (keys, outputs) in enumerate(groups)
     ]
 
 
@@ -104,15 +109,17 @@ def _groups(
     roots: Collection[Key],
     order: Mapping[Key, int],
     most: int,
-) -> list[list[Key]]:
-    """Give the keys of each segment, in the order of the first one."""
+) -> list[tuple[list[Key], list[Key]]]:
+    """Give the keys and the outputs of each segment, in the order of the first key."""
     groups: dict[Key, list[Key]] = {}
+    outputs: dict[Key, list[Key]] = {}
     for key in sorted(dependencies, key=order.__getitem__):
         inputs = dependencies[key]
-        joins = all(len(consumers[one]) == 1 and one not in roots for one in inputs)
+        own = [one for one in inputs if len(consumers[one]) == 1 and one not in roots]
+        # All or none: else what is small would wait here for what is not.
+        joins = len(own) == len(inputs)
         if len(inputs) > 1:
-            # All or none: else what is small would wait here for what is not.
-            joins = joins and sum(len(groups[one]) for one in inputs) < most
+            joins = joins and sum(len(groups[one]) for one in own) < most
         group: list[Key] = []
         if joins:
             parts = [groups.pop(one) for one in inputs]
@@ -121,9 +128,34 @@ def _groups(
             for part in parts:
                 if part is not group:
                     group.extend(part)
+        elif most > 1:
+            _share(sorted(own, key=order.__getitem__), dependencies, groups, outputs, most)
         group.append(key)
         groups[key] = group
-    return sorted(groups.values(), key=lambda group: order[group[0]])
+    return sorted(
+        ((group, outputs.get(key, [key])) for key, group in groups.items()),
+        key=lambda found: order[found[0][0]],
+    )
+
+
+def _share(
+    own: Sequence[Key],
+    dependencies: Mapping[Key, Collection[Key]],
+    groups: dict[Key, list[Key]],
+    outputs: dict[Key, list[Key]],
+    most: int,
+) -> None:
+    """Put groups together that have one consumer and consume the same, up to so many tasks."""
+    latest: dict[frozenset[Key], Key] = {}
+    for key in own:
+        group = groups[key]
+        needs = frozenset(one for each in group for one in dependencies[each]).difference(group)
+        first = latest.get(needs)
+        if first is not None and len(groups[first]) + len(group) <= most:
+            groups[first].extend(groups.pop(key))
+            outputs.setdefault(first, [first]).append(key)
+        else:
+            latest[needs] = key
 
 
 def _places(home: Mapping[Key, int], number: int, *keys: Collection[Key]) -> tuple[int, ...]:

@@ -38,17 +38,20 @@ class Spec:
     tasks
         Pairs of key and task, first to last.
     inputs
-        For each input, its segment and the key under which the first task knows it.
+        For each input, its segment and the keys under which tasks know its output.
     children
         Pairs (child segment, number of the child's inputs).
     root
         Whether the client asked for the output.
+    outputs
+        The keys whose values are the output: of one key its value, of several a tuple.
     """
 
     tasks: tuple[tuple[Key, GraphNode], ...]
-    inputs: tuple[tuple[int, Key], ...]
+    inputs: tuple[tuple[int, tuple[Key, ...]], ...]
     children: tuple[tuple[int, int], ...]
     root: bool
+    outputs: tuple[Key, ...]
 
     def to_bytes(self, sharing: Sharing) -> bytes:
         """Serialise; raises `SpecError` that names the first task that cannot be pickled.
@@ -56,7 +59,7 @@ class Spec:
         What the task has in common with others is taken out.
         """
         try:
-            return sharing.dumps((self.tasks, self.inputs, self.children, self.root))
+            return sharing.dumps((self.tasks, self.inputs, self.children, self.root, self.outputs))
         except Exception as error:
             raise SpecError(_culprit(self.tasks)) from error
 
@@ -78,14 +81,19 @@ class Spec:
         retries
             How often a task that raises is run again, on the same inputs.
         """
-        known = {key: values[segment] for segment, key in self.inputs}
+        known: dict[Key, Any] = {}
+        for segment, keys in self.inputs:
+            value = values[segment]
+            known.update(zip(keys, value if len(keys) > 1 else (value,), strict=True))
         inside = {key for key, _ in self.tasks}
         for key, task in self.tasks:
             known[key] = _attempted(key, task, known, on_task, retries)
             # Inside a segment every value has one consumer.
             for name in inside.intersection(task.dependencies):
                 del known[name]
-        return known[self.tasks[-1][0]]
+        if len(self.outputs) == 1:
+            return known[self.outputs[0]]
+        return tuple(known[key] for key in self.outputs)
 
 
 def _attempted(
@@ -105,14 +113,14 @@ def _attempted(
 
 def make_specs(segments: Sequence[Segment], tasks: Mapping[Key, GraphNode]) -> list[Spec]:
     """Give the specification of every segment of a graph."""
-    output = [segment.keys[-1] for segment in segments]
     needs = [len(segment.inputs) for segment in segments]
     return [
         Spec(
             tasks=tuple((key, tasks[key]) for key in segment.keys),
-            inputs=tuple((number, output[number]) for number in segment.inputs),
+            inputs=tuple((number, segments[number].outputs) for number in segment.inputs),
             children=tuple((child, needs[child]) for child in segment.children),
             root=segment.root,
+            outputs=segment.outputs,
         )
         for segment in segments
     ]
