@@ -1,4 +1,4 @@
-"""What Lambda's answer to an asynchronous invocation means: accepted, try again, or never.
+"""What Lambda's answer to an invocation means: accepted, try again, or never.
 
 https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html#API_Invoke_Errors
 """
@@ -10,6 +10,7 @@ import json
 import time
 
 from invoker.http1 import Response
+from wukong.messages import InvokerReport, MessageError
 
 
 class Verdict(enum.Enum):
@@ -26,14 +27,17 @@ class Verdict(enum.Enum):
     """It would be refused again."""
 
 
+_FUNCTION_ERROR = "x-amz-function-error"
+
 _THROTTLES = frozenset({"TooManyRequestsException", "ThrottlingException", "Throttling"})
 
 
 def verdict(response: Response) -> Verdict:
-    """Judge an answer."""
+    """Judge an answer; that of a function that was waited for, too."""
     status = response.status
-    if status == 202:
-        return Verdict.ACCEPTED
+    if status in {200, 202}:
+        # The function's own error, in an answer to a call that waits.
+        return Verdict.REFUSED if _FUNCTION_ERROR in response.headers else Verdict.ACCEPTED
     if status in {429, 503} or _code(response) in _THROTTLES:
         return Verdict.THROTTLED
     if status == 408 or status >= 500:
@@ -43,9 +47,17 @@ def verdict(response: Response) -> Verdict:
     return Verdict.REFUSED
 
 
+def report_of(response: Response) -> InvokerReport | None:
+    """Give what an Invoker says of its branch; None if that is no report."""
+    try:
+        return InvokerReport.from_event(json.loads(response.body))
+    except (ValueError, MessageError):
+        return None
+
+
 def reason(response: Response) -> str:
     """Say in Lambda's words why an event was not accepted."""
-    code = _code(response) or f"HTTP {response.status}"
+    code = _code(response) or response.headers.get(_FUNCTION_ERROR, f"HTTP {response.status}")
     message = _message(response)
     return f"{code}: {message}" if message else code
 
@@ -78,7 +90,7 @@ def _message(response: Response) -> str:
         return text[:200].strip()
     if not isinstance(body, dict):
         return text[:200]
-    return str(body.get("Message") or body.get("message") or "")
+    return str(body.get("Message") or body.get("message") or body.get("errorMessage") or "")
 
 
 def _is_expired(response: Response) -> bool:

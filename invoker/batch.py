@@ -6,17 +6,18 @@ import heapq
 from collections import deque
 from collections.abc import Sequence
 
+from invoker.tree import Branch
 from wukong.messages import ExecutorEvent, InvokerReport
 
 TIME_WAS_UP = "the Invoker's time was up"
 
 
 class Item:
-    """One event of a batch and what has happened to it so far."""
+    """One event of a batch, or one branch, and what has happened to it so far."""
 
     __slots__ = ("attempts", "event", "faults", "position", "reason", "renewed", "unsure")
 
-    def __init__(self, position: int, event: ExecutorEvent) -> None:
+    def __init__(self, position: int, event: ExecutorEvent | Branch) -> None:
         self.position = position
         self.event = event
         self.attempts = 0
@@ -29,13 +30,29 @@ class Item:
         self.unsure = False
         """Whether a request was lost after it was sent, so that it may have been accepted."""
 
+    @property
+    def waits(self) -> bool:
+        """Whether the answer comes when all is done, and must not be asked for twice."""
+        return isinstance(self.event, Branch)
+
+    @property
+    def function(self) -> str:
+        """The function that is invoked."""
+        event = self.event
+        return event.function if isinstance(event, Branch) else event.targets.executor
+
+    def payload(self) -> bytes:
+        """Give what it is invoked with."""
+        event = self.event
+        return event.payload if isinstance(event, Branch) else event.to_bytes()
+
 
 class Batch:
     """Keeps each event in exactly one place until its outcome is known."""
 
-    def __init__(self, events: Sequence[ExecutorEvent]) -> None:
+    def __init__(self, events: Sequence[ExecutorEvent | Branch]) -> None:
         self._items = [Item(position, event) for position, event in enumerate(events)]
-        self._outcomes: dict[int, str | None] = {}
+        self._outcomes: dict[int, str | InvokerReport | None] = {}
         self._waiting: list[tuple[float, int, Item]] = []
         self.ready: deque[Item] = deque(self._items)
 
@@ -44,9 +61,9 @@ class Batch:
         """Whether every event has its outcome."""
         return len(self._outcomes) == len(self._items)
 
-    def accept(self, item: Item) -> None:
-        """Book that Lambda has taken the event."""
-        self._outcomes[item.position] = None
+    def accept(self, item: Item, report: InvokerReport | None = None) -> None:
+        """Book that Lambda has taken the event, or what an Invoker says of its branch."""
+        self._outcomes[item.position] = report
 
     def refuse(self, item: Item, reason: str) -> None:
         """Book that the event is not tried again, and why."""
@@ -74,5 +91,16 @@ class Batch:
 
     def report(self) -> InvokerReport:
         """Give the outcomes, in the order of the events; only when the batch is done."""
-        outcomes = [self._outcomes[item.position] for item in self._items]
-        return InvokerReport.of(outcomes, unsure=sum(item.unsure for item in self._items))
+        outcomes: list[str | None] = []
+        unsure = 0
+        for item in self._items:
+            outcome = self._outcomes[item.position]
+            size = item.event.size if isinstance(item.event, Branch) else 1
+            unsure += size * item.unsure
+            if isinstance(outcome, InvokerReport):
+                reasons = {refusal.position: refusal.reason for refusal in outcome.refused}
+                outcomes += [reasons.get(position) for position in range(size)]
+                unsure += outcome.unsure
+            else:
+                outcomes += [outcome] * size
+        return InvokerReport.of(outcomes, unsure)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import quote
 
-from invoker.answers import Verdict, reason, retry_after, verdict
+from invoker.answers import Verdict, reason, report_of, retry_after, verdict
 from invoker.batch import TIME_WAS_UP, Batch, Item
 from invoker.connection import Connection
 from invoker.endpoint import CredentialsError, Service, origin_of, signer_of
@@ -25,10 +25,16 @@ from invoker.http1 import Response
 from invoker.pace import Pace, pause
 from invoker.pool import Pool
 from invoker.signing import Credentials
+from invoker.tree import Branch
 from wukong.messages import ExecutorEvent, InvokerReport
 
 CONNECTIONS = 256
 TICK_SECONDS = 0.02
+RATE = 2_000.0
+"""Executors started a second, until it has been measured: what a function of 512 MB does at least,
+whose connections are still to be opened."""
+
+MEASURED_EVENTS = 200
 CREDENTIALS_SECONDS = 3.0
 """How often credentials are asked for again, and at most renewed."""
 
@@ -93,9 +99,14 @@ class Engine:
         self._changed = asyncio.Event()
         self._until = float("-inf")
         self._loop = asyncio.new_event_loop()
+        self.rate = RATE
+        """Executors that are started here in a second, as of the latest batch that tells."""
 
-    def start(self, events: Sequence[ExecutorEvent], seconds: float) -> InvokerReport:
-        """Try for so many seconds to have all events accepted; not for two threads at once."""
+    def start(self, events: Sequence[ExecutorEvent | Branch], seconds: float) -> InvokerReport:
+        """Try for so many seconds to have all events accepted; not for two threads at once.
+
+        The report tells of the events of branches as if they had been given one by one.
+        """
         return self._loop.run_until_complete(self._start(events, seconds))
 
     def close(self) -> None:
@@ -104,7 +115,9 @@ class Engine:
         self._loop.run_until_complete(asyncio.sleep(0))
         self._loop.close()
 
-    async def _start(self, events: Sequence[ExecutorEvent], seconds: float) -> InvokerReport:
+    async def _start(
+        self, events: Sequence[ExecutorEvent | Branch], seconds: float
+    ) -> InvokerReport:
         self._until = self._loop.time() + seconds
         batch = self._batch = Batch(events)
         self._changed = asyncio.Event()
@@ -118,7 +131,16 @@ class Engine:
                         await self._changed.wait()
         finally:
             await self._pool.settle()
-        return batch.report()
+        report = batch.report()
+        self._measure(events, report.accepted, seconds - (self._until - self._loop.time()))
+        return report
+
+    def _measure(
+        self, events: Sequence[ExecutorEvent | Branch], accepted: int, took: float
+    ) -> None:
+        """Learn how many a second are started here."""
+        if accepted >= MEASURED_EVENTS and not any(isinstance(one, Branch) for one in events):
+            self.rate = accepted / took
 
     def _tick(self) -> None:
         """Do what the time demands; answers drive everything else."""
@@ -139,7 +161,8 @@ class Engine:
         """Stop waiting for answers that are late, and for all when the grace is over."""
         is_over = now >= self._until + self._limits.grace
         for connection, flight in list(self._flights.items()):
-            if is_over or now - flight.sent >= self._limits.answer:
+            is_late = not flight.item.waits and now - flight.sent >= self._limits.answer
+            if is_over or is_late:
                 connection.abandon()
                 self.lost(connection, f"no answer within {now - flight.sent:.1f} seconds")
 
@@ -147,7 +170,9 @@ class Engine:
 
     def _dispatch(self) -> None:
         """Send what is ready, as far as the window and the open connections go; open more."""
-        ready, window = self._batch.ready, self._pace.window
+        ready = self._batch.ready
+        # Branches are few and take long: they do not wait for each other.
+        window = self._most if ready and ready[0].waits else self._pace.window
         now = self._loop.time()
         if self._credentials is None or now >= self._until:
             return
@@ -161,6 +186,8 @@ class Engine:
 
     def _wants_another(self, now: float) -> bool:
         size = self._pool.size
+        if self._batch.ready[0].waits:
+            return size < self._most and self._pool.can_open(now)
         return (
             size < self._pace.window
             and self._pool.can_open(now)
@@ -168,8 +195,8 @@ class Engine:
         )
 
     def _send(self, connection: Connection, item: Item, keys: Credentials, now: float) -> None:
-        payload = item.event.to_bytes()
-        head = self._signer.head(item.event.targets.executor, payload, keys, time.time())
+        payload = item.payload()
+        head = self._signer.head(item.function, payload, keys, time.time(), waits=item.waits)
         if not connection.send(head + payload):
             self._pool.forget(connection)
             self._batch.ready.appendleft(item)
@@ -207,6 +234,8 @@ class Engine:
     def _book(self, flight: _Flight, response: Response) -> None:
         item, now = flight.item, self._loop.time()
         match verdict(response):
+            case Verdict.ACCEPTED if item.waits:
+                self._book_branch(item, response)
             case Verdict.ACCEPTED:
                 self._pace.accepted(now - flight.sent, backlog=bool(self._batch.ready))
                 self._batch.accept(item)
@@ -223,11 +252,23 @@ class Engine:
             case _:
                 self._batch.refuse(item, reason(response))
 
+    def _book_branch(self, item: Item, response: Response) -> None:
+        report = report_of(response)
+        if report is None:
+            self._batch.refuse(item, "its Invoker answered with what is no report")
+        else:
+            self._batch.accept(item, report)
+
     def _try_again(
         self, item: Item, why: str, *, least: float = 0.0, is_fault: bool = False
     ) -> None:
         item.reason = why
         item.faults += is_fault
+        if is_fault and item.waits:
+            # It may have run, and would start what it has started again.
+            item.unsure = True
+            self._batch.refuse(item, why)
+            return
         when = self._loop.time() + pause(item.attempts, least)
         if item.faults >= self._limits.faults:
             self._batch.refuse(item, f"{why}; tried {item.attempts} times")

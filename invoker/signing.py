@@ -68,12 +68,20 @@ class Signer:
         self._region = region
         self._target = target or base
         self._base = base
-        self._templates: dict[str, _Template] = {}
+        self._templates: dict[tuple[str, bool], _Template] = {}
         self._key: tuple[str, Credentials, bytes] | None = None
         self.extra_headers = ""
         """Header lines that are sent, but not signed; each ends with CR LF."""
 
-    def head(self, function: str, payload: bytes, credentials: Credentials, now: float) -> bytes:
+    def head(
+        self,
+        function: str,
+        payload: bytes,
+        credentials: Credentials,
+        now: float,
+        *,
+        waits: bool = False,
+    ) -> bytes:
         """Give everything of the request that stands before its payload.
 
         Parameters
@@ -82,14 +90,16 @@ class Signer:
             Name, `name:alias`, `name:version` or ARN.
         now
             Seconds since 1970 (`time.time`).
+        waits
+            Whether the answer is to come when the function has ended.
         """
-        template = self._templates.get(function)
+        template = self._templates.get((function, waits))
         if (
             template is None
             or template.second != int(now)
             or template.credentials is not credentials
         ):
-            template = self._template(function, credentials, int(now))
+            template = self._template(function, credentials, int(now), waits=waits)
         canonical = template.canonical.copy()
         canonical.update(sha256(payload).hexdigest().encode())
         to_sign = template.to_sign + canonical.hexdigest()
@@ -99,14 +109,16 @@ class Signer:
             f"{self.extra_headers}\r\n"
         ).encode()
 
-    def _template(self, function: str, credentials: Credentials, second: int) -> _Template:
+    def _template(
+        self, function: str, credentials: Credentials, second: int, *, waits: bool
+    ) -> _Template:
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
         scope = f"{stamp[:8]}/{self._region}/{SERVICE}/aws4_request"
         path = f"/2015-03-31/functions/{quote(function, safe=UNRESERVED)}/invocations"
         headers = {
             "host": self._host,
             "x-amz-date": stamp,
-            "x-amz-invocation-type": "Event",
+            "x-amz-invocation-type": "RequestResponse" if waits else "Event",
         }
         if credentials.token:
             headers["x-amz-security-token"] = credentials.token
@@ -127,7 +139,7 @@ class Signer:
         )
         if len(self._templates) >= MOST_TEMPLATES:
             self._templates.clear()
-        self._templates[function] = template
+        self._templates[function, waits] = template
         return template
 
     def _derived(self, day: str, credentials: Credentials) -> bytes:

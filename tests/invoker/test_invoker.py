@@ -17,11 +17,19 @@ from invoker.endpoint import discover
 from invoker.engine import Engine, Limits
 from invoker.fanout import RESERVE_SECONDS, start_all
 from invoker.function import lambda_handler
-from wukong.messages import ExecutorEvent, InvokerEvent, InvokerReport, MessageError, Start, Targets
+from wukong.messages import (
+    ExecutorEvent,
+    InvokerEvent,
+    InvokerReport,
+    MessageError,
+    Start,
+    Targets,
+    write_batch,
+)
 from wukong.platform.aws import AwsPlatform, LambdaGateway
 from wukong.platform.context import LocalContext, use
 from wukong.platform.interface import PlatformError
-from wukong.storage import NewRun, open_storage
+from wukong.storage import NewRun, Storage, open_storage
 
 
 @dataclass
@@ -42,6 +50,10 @@ class Endpoint:
             if status == 202:
                 self.accepted[segment] += 1
         return status
+
+
+def no_store() -> Storage:
+    raise AssertionError("so small a batch needs no storage")
 
 
 ERRORS = {
@@ -107,7 +119,7 @@ def context(seconds: float = 900.0) -> LocalContext:
 
 
 def test_every_event_is_started_once(endpoint: Endpoint, engine: Engine) -> None:
-    report = start_all(engine, events(200), 60.0)
+    report = start_all(engine, events(200), 60.0, no_store)
     assert report == InvokerReport(accepted=200)
     assert set(endpoint.accepted.values()) == {1}
     assert len(endpoint.accepted) == 200
@@ -117,7 +129,7 @@ def test_throttles_and_faults_are_tried_again_until_accepted(
     endpoint: Endpoint, engine: Engine
 ) -> None:
     endpoint.decide = lambda segment, attempt: (429, 500, 202)[min(attempt, 3) - 1]
-    report = start_all(engine, events(20), 60.0)
+    report = start_all(engine, events(20), 60.0, no_store)
     assert report == InvokerReport(accepted=20)
     assert set(endpoint.tries.values()) == {3}
 
@@ -126,7 +138,7 @@ def test_what_stays_throttled_is_tried_until_the_time_is_up_and_reported_exactly
     endpoint: Endpoint, engine: Engine
 ) -> None:
     endpoint.decide = lambda segment, attempt: 429 if segment in {3, 7} else 202
-    report = start_all(engine, events(10), RESERVE_SECONDS + 1.0)
+    report = start_all(engine, events(10), RESERVE_SECONDS + 1.0, no_store)
     assert report.accepted == 8
     assert [refusal.position for refusal in report.refused] == [3, 7]
     assert all("TooManyRequests" in refusal.reason for refusal in report.refused)
@@ -137,7 +149,7 @@ def test_what_stays_throttled_is_tried_until_the_time_is_up_and_reported_exactly
 def test_what_stays_faulty_is_reported_after_bounded_tries(endpoint: Endpoint) -> None:
     endpoint.decide = lambda segment, attempt: 500 if segment == 3 else 202
     engine = Engine(discover(), limits=Limits(faults=3))
-    report = start_all(engine, events(5), 60.0)
+    report = start_all(engine, events(5), 60.0, no_store)
     engine.close()
     assert report.accepted == 4
     assert [refusal.reason for refusal in report.refused] == ["ServiceException: no; tried 3 times"]
@@ -146,7 +158,7 @@ def test_what_stays_faulty_is_reported_after_bounded_tries(endpoint: Endpoint) -
 
 def test_what_can_never_work_is_tried_once(endpoint: Endpoint, engine: Engine) -> None:
     endpoint.decide = lambda segment, attempt: 404
-    report = start_all(engine, events(2), 60.0)
+    report = start_all(engine, events(2), 60.0, no_store)
     assert report.accepted == 0
     assert set(endpoint.tries.values()) == {1}
 
@@ -154,7 +166,7 @@ def test_what_can_never_work_is_tried_once(endpoint: Endpoint, engine: Engine) -
 def test_when_the_time_is_up_the_rest_is_reported_as_not_tried(
     endpoint: Endpoint, engine: Engine
 ) -> None:
-    report = start_all(engine, events(3), 0.0)
+    report = start_all(engine, events(3), 0.0, no_store)
     assert report.accepted == 0
     assert {refusal.reason for refusal in report.refused} == {
         "not tried: the Invoker's time was up"
@@ -177,7 +189,7 @@ def test_the_handler_takes_a_batch_by_its_key(
 ) -> None:
     store = open_storage(valkey_url)
     store.create(NewRun(run_id, [b""], [()], [1], [0]))
-    batch = json.dumps([event.to_event() for event in events(5)]).encode()
+    batch = json.dumps(write_batch(events(5))).encode()
     store.put_batch(run_id, "b", batch)
     with use({"WUKONG_STORE_URL": valkey_url}):
         answer = lambda_handler(InvokerEvent(run_id, batch="b").to_event(), context())

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import random
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self
@@ -20,11 +19,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from wukong.messages import (
     ExecutorEvent,
-    InvokerEvent,
     InvokerReport,
     MessageError,
     Targets,
 )
+from wukong.platform.batches import invoker_payload
 from wukong.platform.interface import Platform, PlatformError
 from wukong.storage import Storage, StorageError
 
@@ -35,10 +34,6 @@ DIRECT_LIMIT = 10
 """Up to so many Executors are started without the Invoker, whose call costs a round trip more."""
 
 DIRECT_CONNECTIONS = 10
-
-INLINE_LIMIT = 5_000_000
-"""Bytes of a batch that travel inside the Invoker's event: a synchronous payload may have 6 MB.
-https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
 ATTEMPTS = 8
 BACKOFF_SECONDS = 0.1
@@ -211,14 +206,13 @@ class AwsPlatform(Platform):
             return InvokerReport.of(list(pool.map(refusal, events)))
 
     def _through_invoker(self, events: Sequence[ExecutorEvent]) -> InvokerReport:
-        run = events[0].run
-        payload = InvokerEvent(run, events=tuple(events)).to_bytes()
+        def store() -> Storage:
+            if self._store is None:
+                raise StorageError("there is no storage for so large a batch", "")
+            return self._store
+
         try:
-            if len(payload) > INLINE_LIMIT and self._store is not None:
-                name = uuid.uuid4().hex
-                batch = json.dumps([event.to_event() for event in events]).encode()
-                self._store.put_batch(run, name, batch)
-                payload = InvokerEvent(run, batch=name).to_bytes()
+            payload = invoker_payload(events, store)
             return InvokerReport.from_event(self._gateway.call(events[0].targets.invoker, payload))
         except (PlatformError, MessageError, StorageError) as error:
             return InvokerReport.of([f"Invoker: {error}"] * len(events))
