@@ -108,6 +108,8 @@ def engines(url: str, peers: Sequence[str], stack: ExitStack) -> dict[str, Get]:
     config = wukong.Config().changed("store", url=url)
     client = wukong.Client(config, platform="local", workers=WORKERS)
     found["wukong"] = stack.enter_context(closing(client)).get
+    # Before distributed puts what it wants of malloc for its own workers into the environment.
+    client.get({"begun": (int,)}, "begun")
     if "distributed" in peers:
         found["distributed"] = stack.enter_context(distributed_cluster())
     for name, kind in {"wukong_style": WukongStyle, "numpywren_style": NumpywrenStyle}.items():
