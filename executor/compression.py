@@ -18,6 +18,9 @@ LARGE_BYTES = 262_144
 SAMPLE_BYTES = 65_536
 LEVEL = 1
 
+FAST_BYTES_PER_SECOND = 400e6
+"""Faster than anything worth sending can be compressed; then no sample is taken."""
+
 UNPACKING = 0.4
 """How long unpacking takes, of the time that compressing took: 0.16 to 0.4 for what is worth it."""
 
@@ -39,13 +42,14 @@ class Compression:
 
     def packed(self, output: Packed) -> Packed:
         """Give an output, compressed if that pays for being written once and read once."""
-        if self.bytes_per_second is None or len(output) < LARGE_BYTES:
+        rate = self.bytes_per_second
+        if rate is None or rate > FAST_BYTES_PER_SECOND or len(output) < LARGE_BYTES:
             return output
         sample = _sample(output)
         begun = time.perf_counter()
         ratio = len(zlib.compress(sample, LEVEL)) / len(sample)
         cost = (time.perf_counter() - begun) / len(sample) * (1 + UNPACKING)
-        saved = 2 * (1 - ratio) / self.bytes_per_second
+        saved = 2 * (1 - ratio) / rate
         return compressed(output, LEVEL) if cost < saved else output
 
 
