@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,6 +28,29 @@ def test_messages_survive_the_wire() -> None:
     refused = (Refusal(1, "throttled"),)
     for report in (InvokerReport(2, refused), InvokerReport(2, refused, unsure=1)):
         assert InvokerReport.from_event(json.loads(json.dumps(report.to_event()))) == report
+
+
+def test_events_that_differ_in_their_starts_only_are_written_together() -> None:
+    events = tuple(replace(EVENT, starts=(Start(i),)) for i in range(1000))
+    other = (replace(EVENT, hop=6), EVENT)
+    message = InvokerEvent("run", (*events, *other), depth=2)
+    written = message.to_bytes()
+    assert InvokerEvent.from_event(json.loads(written)) == message
+    assert len(json.loads(written)["events"]) == 3
+    assert len(written) < 15_000
+
+
+def test_refusals_of_one_reason_are_written_together_and_read_in_order() -> None:
+    refused = tuple(Refusal(i, f"reason {i % 2}") for i in range(0, 100, 3))
+    report = InvokerReport(66, refused)
+    assert len(report.to_event()["refused"]) == 2
+    assert InvokerReport.from_event(report.to_event()) == report
+
+
+def test_a_report_with_wrong_positions_is_named() -> None:
+    message = {**InvokerReport(1).to_event(), "refused": {"why": ["x"]}}
+    with pytest.raises(MessageError, match="field 'refused'"):
+        InvokerReport.from_event(message)
 
 
 @pytest.mark.parametrize(

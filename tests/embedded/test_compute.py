@@ -20,7 +20,7 @@ from tests.conftest import until
 from wukong.cli.deploy import template_file
 from wukong.packaging.build import build_bootstrap, build_deployment
 from wukong.packaging.target import Target
-from wukong.platform import aws as aws_platform
+from wukong.platform import batches
 from wukong.stack.cloudformation import Stack, StackError
 from wukong.stack.embedded import STACK, EmbeddedAws
 from wukong.stack.releases import Releases
@@ -103,7 +103,7 @@ def test_a_matrix_product_is_what_dasks_own_scheduler_gives(client: wukong.Clien
 def test_a_batch_too_large_for_a_payload_travels_through_the_store(
     client: wukong.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(aws_platform, "INLINE_LIMIT", 10)
+    monkeypatch.setattr(batches, "INLINE_LIMIT", 10)
     total = dask.delayed(sum)([dask.delayed(abs)(-i) for i in range(6)])
     assert total.compute() == 15
 
