@@ -195,6 +195,11 @@ class Client:
         """Wait for futures, in lists, tuples and dicts as they come; raises the first's error."""
         return futures.gather(waiting)
 
+    def explain(self) -> str:
+        """Say where Executors run, how they are started, and why so."""
+        _, platform = self._connect()
+        return "\n".join([repr(self), *platform.explain()])
+
     def cancel(self) -> None:
         """Stop every run of this client: one write each, which all its Executors meet."""
         for run in list(self._runs):

@@ -37,7 +37,7 @@ class AwsLambda(_Section):
     aws_sam_app_name: str = "wukong-app"
     region: str | None = None
     endpoint_url: str | None = None
-    invoker_threshold: Annotated[int, Field(ge=0)] = 10
+    invoker_threshold: Annotated[int, Field(ge=0)] | None = None
     """From more Executors than this on, the Invoker starts them."""
 
 

@@ -21,17 +21,17 @@ from wukong.messages import (
     ExecutorEvent,
     InvokerReport,
     MessageError,
+    Start,
     Targets,
 )
 from wukong.platform.batches import invoker_payload
-from wukong.platform.interface import Platform, PlatformError
+from wukong.platform.costs import StartCosts
+from wukong.platform.interface import Platform, PlatformError, guided
+from wukong.platform.ramp import ramp
 from wukong.storage import Storage, StorageError
 
 LIVE = "live"
 """The alias that every deployment leaves pointing at the release in use."""
-
-DIRECT_LIMIT = 10
-"""Up to so many Executors are started without the Invoker, whose call costs a round trip more."""
 
 DIRECT_CONNECTIONS = 10
 
@@ -131,6 +131,16 @@ class LambdaGateway:
             )
         return json.loads(body)
 
+    def concurrency(self) -> int | None:
+        """Give how many functions the account may run at once; None if that may not be asked."""
+        try:
+            limits = self._lambda.get_account_settings()["AccountLimit"]
+        except (ClientError, BotoCoreError):
+            return None
+        # None is kept back for a function unless somebody has asked for it.
+        found = limits.get("UnreservedConcurrentExecutions") or limits.get("ConcurrentExecutions")
+        return int(found) if found else None
+
     def pinned(self, function: str) -> str:
         """Give `name:version` for a function, so that a run keeps to one release.
 
@@ -162,7 +172,7 @@ class AwsPlatform(Platform):
     store
         Where batches that are too large for a payload are put; None to send them inline always.
     direct_limit
-        Up to so many Executors are started without the Invoker.
+        Up to so many Executors are started without the Invoker; None to go by what is measured.
     """
 
     def __init__(
@@ -170,12 +180,15 @@ class AwsPlatform(Platform):
         gateway: LambdaGateway,
         functions: Targets | None = None,
         store: Storage | None = None,
-        direct_limit: int = DIRECT_LIMIT,
+        direct_limit: int | None = None,
     ) -> None:
         self._gateway = gateway
         self._functions = functions
         self._store = store
         self._direct_limit = direct_limit
+        self._costs = StartCosts()
+        self._concurrency: int | None = None
+        self._ramp = ramp(0, None)
 
     @classmethod
     def of_function(cls) -> Self:
@@ -186,17 +199,48 @@ class AwsPlatform(Platform):
         """Pin the configured functions to the versions that are live now."""
         if self._functions is None:
             raise PlatformError("this platform was given no functions", "Only clients begin runs.")
+        if self._concurrency is None:
+            self._concurrency = self._gateway.concurrency()
         return Targets(
             executor=self._gateway.pinned(self._functions.executor),
             invoker=self._gateway.pinned(self._functions.invoker),
         )
 
+    def grouped(self, starts: Sequence[Start]) -> list[tuple[Start, ...]]:
+        """Give each lineage an Executor, unless the account cannot have so many at once."""
+        concurrency = self._concurrency
+        if concurrency is None or len(starts) <= concurrency:
+            return super().grouped(starts)
+        return guided(starts, concurrency)
+
     def start(self, events: Sequence[ExecutorEvent]) -> InvokerReport:
         """Start a few Executors directly, or more through the Invoker."""
-        if len(events) > self._direct_limit:
-            return self._through_invoker(events)
-        until = time.monotonic() + 60.0
+        self._ramp = ramp(len(events), self._concurrency)
+        begun = time.monotonic()
+        if len(events) > self.threshold:
+            report = self._through_invoker(events)
+            self._costs.called(len(events), time.monotonic() - begun)
+        else:
+            report = self._directly(events, begun + 60.0)
+            self._costs.started(len(events), time.monotonic() - begun)
+        return report
 
+    @property
+    def threshold(self) -> int:
+        """The most Executors that are started without the Invoker."""
+        return self._costs.threshold if self._direct_limit is None else self._direct_limit
+
+    def explain(self) -> Sequence[str]:
+        """Say how Executors are started here and why so, a line for each."""
+        known = "not known" if self._concurrency is None else f"{self._concurrency:,}"
+        how = (
+            str(self._costs)
+            if self._direct_limit is None
+            else f"up to {self._direct_limit} Executors are started directly, as is configured"
+        )
+        return how, f"the account's concurrency is {known}", f"the latest start: {self._ramp}"
+
+    def _directly(self, events: Sequence[ExecutorEvent], until: float) -> InvokerReport:
         def refusal(event: ExecutorEvent) -> str | None:
             return self._gateway.start(event.targets.executor, event.to_bytes(), until)
 

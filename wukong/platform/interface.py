@@ -25,6 +25,17 @@ class Death:
     cause: str
 
 
+def guided(starts: Sequence[Start], parallelism: int) -> list[tuple[Start, ...]]:
+    """Share lineages among so many Executors at once, in groups that get smaller to the end."""
+    groups: list[tuple[Start, ...]] = []
+    taken = 0
+    while taken < len(starts):
+        size = max(1, (len(starts) - taken) // (SHARES * parallelism))
+        groups.append(tuple(starts[taken : taken + size]))
+        taken += size
+    return groups
+
+
 class Platform(abc.ABC):
     """Where functions run."""
 
@@ -43,13 +54,7 @@ class Platform(abc.ABC):
         """
         if self.parallelism is None:
             return [(start,) for start in starts]
-        groups: list[tuple[Start, ...]] = []
-        taken = 0
-        while taken < len(starts):
-            size = max(1, (len(starts) - taken) // (SHARES * self.parallelism))
-            groups.append(tuple(starts[taken : taken + size]))
-            taken += size
-        return groups
+        return guided(starts, self.parallelism)
 
     @abc.abstractmethod
     def targets(self) -> Targets:
@@ -64,6 +69,10 @@ class Platform(abc.ABC):
     @abc.abstractmethod
     def start(self, events: Sequence[ExecutorEvent]) -> InvokerReport:
         """Start Executors and report which were not accepted; never raises for a single one."""
+
+    def explain(self) -> Sequence[str]:
+        """Say how Executors are started here and why so, a line for each."""
+        return ()
 
     def check(self) -> Sequence[Death]:
         """Give the Executors of which the platform knows that they died since the last look.
