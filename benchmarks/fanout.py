@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,7 @@ class Peer:
 ENGINE_64, ENGINE_256 = Peer("engine", 64), Peer("engine", 256)
 BOTO3 = Peer("boto3", 64)
 UNREAD = Peer("boto3 unread", 1)
+WARMING = 20
 FEW = 40
 """So few for the client that opens a connection for each call."""
 
@@ -133,7 +134,9 @@ def client(peer: Peer, case: Case) -> None:
     starter = engine_starter if peer.kind == "engine" else boto3_starter
     start = starter(peer)
     for turn, _ in enumerate(sys.stdin):
-        events = made_events(case, turn)
+        # The first round opens the connections, for which there must be enough to do.
+        count = case.count if turn else max(case.count, WARMING * peer.connections)
+        events = made_events(replace(case, count=count), turn)
         begun, cpu = time.perf_counter(), time.process_time()
         accepted = start(events)
         result = {
@@ -150,8 +153,9 @@ COLD = {
 from invoker.fanout import start_all
 from invoker.function import _engine
 from wukong.messages import ExecutorEvent, Start, Targets
+from wukong.platform.surroundings import store
 events = [ExecutorEvent("cold", (Start(0),), Targets("E:1", "I:1"))]
-assert start_all(_engine(), events, 60.0).accepted == 1
+assert start_all(_engine(), events, 60.0, store).accepted == 1
 """,
     "boto3": """
 import boto3

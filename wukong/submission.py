@@ -137,12 +137,16 @@ start costs; with fewer, one that takes longer than the others keeps the others 
 """
 
 
+LAST = 4
+"""The last ones are so many times smaller."""
+
+
 def _segments(graph: Normalised, parallelism: int | None) -> list[Segment]:
     tasks: dict[Any, Any] = dict(graph.tasks)
     dependencies = {key: task.dependencies for key, task in tasks.items()}
     places: Mapping[Any, int] = order(tasks)
     most = len(tasks) // (CLUSTERS * parallelism) if parallelism else 1
-    return collapse(dependencies, graph.roots, places, most)
+    return collapse(dependencies, graph.roots, places, most, max(1, most // LAST))
 
 
 def _new_run(

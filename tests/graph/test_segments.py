@@ -86,6 +86,16 @@ def test_inputs_of_a_wide_fan_in_that_consume_different_things_do_not_wait_for_e
     assert [one.outputs for one in segments] == [("a",), ("b",), ("c", "e"), ("d", "f"), ("t",)]
 
 
+def test_the_last_quarter_of_the_tasks_is_in_smaller_segments() -> None:
+    graph: Graph = {}
+    for i in range(8):
+        graph |= {f"a{i}": set(), f"b{i}": set(), f"c{i}": {f"a{i}", f"b{i}"}}
+    roots = {f"c{i}" for i in range(8)}
+    places = {key: i for i, key in enumerate(graph)}
+    sizes = [len(one.keys) for one in collapse(graph, roots, places, most=3, last=1)]
+    assert sizes == [3] * 6 + [1] * 6
+
+
 def test_a_tree_becomes_as_many_subtrees_as_fit() -> None:
     graph: Graph = {f"{level}.{i}": set() for level in [4] for i in range(16)}
     for level in (3, 2, 1, 0):

@@ -1,8 +1,9 @@
 """Dask graphs to static schedules: the Static Scheduler, and what an Executor runs of it.
 
     normalise   what Dask hands a scheduler -> tasks, roots, and what stays in the client
-    segments    tasks -> segments (linear chains), numbered in Dask's order
+    segments    tasks -> segments (chains and small trees), numbered in Dask's order
     spec        one segment <-> the bytes that an Executor runs
+    shared      what these bytes have in common, stored once
 
 This package is the only one that knows Dask's private interfaces.
 """

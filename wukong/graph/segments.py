@@ -60,6 +60,7 @@ def collapse(
     roots: Collection[Key],
     order: Mapping[Key, int],
     most: int = 1,
+    last: int | None = None,
 ) -> list[Segment]:
     """Put the tasks of a graph into segments, in time linear in its edges.
 
@@ -73,9 +74,13 @@ def collapse(
         For each task its place in `dask.order.order`.
     most
         So many tasks a segment with a fan-in may have.
+    last
+        The same for the last quarter of the tasks, if that is less: then all workers end at nearly
+        the same time.
     """
     consumers = _consumers(dependencies)
-    groups = _groups(dependencies, consumers, roots, order, most)
+    limits = most, most if last is None else last
+    groups = _groups(dependencies, consumers, roots, order, limits)
     home = {key: number for number, (keys, _) in enumerate(groups) for key in keys}
     return [
         Segment(
@@ -108,12 +113,16 @@ def _groups(
     consumers: Mapping[Key, Sequence[Key]],
     roots: Collection[Key],
     order: Mapping[Key, int],
-    most: int,
+    limits: tuple[int, int],
 ) -> list[tuple[list[Key], list[Key]]]:
     """Give the keys and the outputs of each segment, in the order of the first key."""
     groups: dict[Key, list[Key]] = {}
     outputs: dict[Key, list[Key]] = {}
-    for key in sorted(dependencies, key=order.__getitem__):
+    keys = sorted(dependencies, key=order.__getitem__)
+    most, last = limits
+    for place, key in enumerate(keys):
+        if place == len(keys) - len(keys) // 4:
+            most = last
         inputs = dependencies[key]
         own = [one for one in inputs if len(consumers[one]) == 1 and one not in roots]
         # All or none: else what is small would wait here for what is not.
