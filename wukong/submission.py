@@ -19,7 +19,7 @@ from wukong.config import RunOptions
 from wukong.errors import WukongError
 from wukong.graph.normalise import Key, Normalised
 from wukong.graph.segments import Segment, collapse, leaves
-from wukong.graph.spec import SpecError, encode, make_specs
+from wukong.graph.spec import SpecError, Specs, encode
 from wukong.messages import ExecutorEvent, Start, Targets
 from wukong.platform.interface import Platform, PlatformError
 from wukong.storage import NewRun, RunState, Storage
@@ -103,8 +103,8 @@ def submit(
     segments = _segments(graph, platform.parallelism)
     roots = {segment.number: segment.keys[-1] for segment in segments if segment.root}
     manifest = Manifest(roots, graph.local, keys, platform.targets(), options)
-    storage.create(_new_run(run, graph, segments, manifest, platform))
     try:
+        _create(storage, _new_run(run, graph, segments, manifest, platform))
         refused = _start(_leaf_events(run, segments, manifest, platform), platform)
     except BaseException:
         # Ctrl-C included: nobody would follow what has begun.
@@ -149,6 +149,16 @@ def _segments(graph: Normalised, parallelism: int | None) -> list[Segment]:
     return collapse(dependencies, graph.roots, places, most, max(1, most // LAST))
 
 
+def _create(storage: Storage, new: NewRun) -> None:
+    try:
+        storage.create(new)
+    except SpecError as error:
+        raise RunError(
+            f"task {error.task!r} cannot be pickled: {error.__cause__}",
+            "Open files, connections and locks inside the task, not outside it.",
+        ) from error
+
+
 def _new_run(
     run: str,
     graph: Normalised,
@@ -156,17 +166,11 @@ def _new_run(
     manifest: Manifest,
     platform: Platform,
 ) -> NewRun:
-    try:
-        specs, shared = encode(make_specs(segments, graph.tasks))
-    except SpecError as error:
-        raise RunError(
-            f"task {error.task!r} cannot be pickled: {error.__cause__}",
-            "Open files, connections and locks inside the task, not outside it.",
-        ) from error
+    encoded = encode(Specs(segments, graph.tasks), graph.tasks.values())
     options = manifest.options
     return NewRun(
         run=run,
-        specs=specs,
+        specs=encoded,
         inputs=[segment.inputs for segment in segments],
         references=[segment.references for segment in segments],
         leaves=leaves(segments),
@@ -175,7 +179,7 @@ def _new_run(
         max_live=options.max_executors,
         keep_seconds=options.keep_seconds,
         manifest=manifest.to_bytes(),
-        shared=shared,
+        shared=encoded.shared,
     )
 
 

@@ -42,11 +42,11 @@ def leaves(*work: Callable[[Any], Any]) -> NewRun:
         Spec(((key, Task(key, one, None)),), (), (), root=True, outputs=(key,))
         for key, one in ((f"{one.__name__}-{number}", one) for number, one in enumerate(work))
     ]
-    encoded, shared = encode(specs)
+    encoded = encode(specs)
     return NewRun(
         "run",
         specs=encoded,
-        shared=shared,
+        shared=encoded.shared,
         inputs=[()] * len(work),
         references=[1] * len(work),
         leaves=list(range(len(work))),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from executor.driver import Driver
 from wukong.graph.segments import Segment
-from wukong.graph.spec import encode, make_specs
+from wukong.graph.spec import Specs, encode
 from wukong.messages import ExecutorEvent, InvokerReport, Start, Targets
 from wukong.platform.interface import Platform
 from wukong.storage import DataRef, NewRun, RunState
@@ -41,11 +41,11 @@ def fork(run: str) -> NewRun:
         Segment(1, ("b",), ("b",), (0,), (), root=True),
         Segment(2, ("c",), ("c",), (0,), (), root=True),
     ]
-    encoded, shared = encode(make_specs(segments, graph))
+    encoded = encode(Specs(segments, graph))
     return NewRun(
         run,
         specs=encoded,
-        shared=shared,
+        shared=encoded.shared,
         inputs=[segment.inputs for segment in segments],
         references=[segment.references for segment in segments],
         leaves=[0],

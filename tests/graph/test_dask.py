@@ -17,7 +17,7 @@ from dask.order import order
 from wukong.graph.normalise import GraphError, assemble, normalise
 from wukong.graph.segments import collapse
 from wukong.graph.shared import Shared
-from wukong.graph.spec import Spec, SpecError, encode, make_specs
+from wukong.graph.spec import Spec, SpecError, Specs, encode
 
 
 def get(dsk: Any, keys: Any, most: int = 1, **_: Any) -> Any:
@@ -25,7 +25,8 @@ def get(dsk: Any, keys: Any, most: int = 1, **_: Any) -> Any:
     graph = normalise(dsk, keys)
     dependencies = {key: task.dependencies for key, task in graph.tasks.items()}
     segments = collapse(dependencies, graph.roots, order(dict(graph.tasks)), most)
-    data, blobs = encode(make_specs(segments, graph.tasks))
+    encoded = encode(Specs(segments, graph.tasks), graph.tasks.values())
+    data, blobs = list(encoded), list(encoded.shared)
     shared = Shared(lambda refs: [bytes(blobs[ref.segment]) for ref in refs])
     values: dict[int, Any] = {}
     waiting = list(range(len(segments)))
@@ -119,4 +120,4 @@ def test_a_task_that_cannot_be_pickled_is_named() -> None:
     graph = normalise({"fine": (operator.add, 1, 2), "bad": (next, (i for i in "a"))}, ["bad"])
     segments = collapse({"bad": set()}, {"bad"}, {"bad": 0})
     with pytest.raises(SpecError, match="bad"):
-        encode(make_specs(segments, graph.tasks))
+        list(encode(Specs(segments, graph.tasks)))

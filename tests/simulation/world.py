@@ -266,11 +266,11 @@ class World:
             )
             for one in self.segments
         ]
-        encoded, shared = encode(specs)
+        encoded = encode(specs)
         return NewRun(
             RUN,
             specs=encoded,
-            shared=shared,
+            shared=encoded.shared,
             inputs=[one.inputs for one in self.segments],
             references=[one.references for one in self.segments],
             leaves=self._leaves(),

@@ -1,7 +1,8 @@
 """What many tasks of a run have in common is stored once, and not in each of their specifications.
 
-That is functions and classes of the user's own script, which travel by value, and large objects:
-the array or the model that is an argument of every task. A specification refers to them by number:
+That is functions and classes of the user's own script, which travel by value; large objects, such
+as the array or the model that is an argument of every task; and what Dask itself gives to all
+blocks of an operation. A specification refers to them by number:
 
     -1, -2, ...   small: all of them are in blob 0, which an Executor reads once
     1, 2, ...     large: each is a blob of its own
@@ -17,14 +18,14 @@ import pickle
 import sys
 from abc import ABCMeta
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import EnumType
 from functools import lru_cache, partial
 from types import FunctionType
 from typing import Any
 
 import cloudpickle
-from dask._task_spec import Alias, DataNode, Task
+from dask._task_spec import Alias, DataNode, GraphNode, Task, _execute_subgraph
 
 from wukong.storage import DataRef, Storage, shared_ref
 from wukong.storage.serialisation import PICKLE_PROTOCOL, Packed, dumps, loads
@@ -43,14 +44,40 @@ _TEXTS = frozenset({bytes, bytearray, str})
 _SIZED = _TEXTS | {list, dict, set, frozenset}
 _NEVER = frozenset({int, float, complex, bool, tuple, slice, type(None), Task, DataNode, Alias})
 _BY_VALUE = frozenset({FunctionType, type, ABCMeta, EnumType})
+_COMPOSED = frozenset({"functools", "toolz", "cytoolz", "dask"})
+"""Packages whose objects functions are composed with."""
 
 Read = Callable[[Sequence[DataRef]], Sequence[bytes | bytearray | None]]
 
 
-class Sharing:
-    """Pickles values of one run, and takes out what they share."""
+def common_parts(tasks: Iterable[GraphNode]) -> list[object]:
+    """Give the parts that are one object in several tasks.
 
-    def __init__(self) -> None:
+    Dask makes one function, or one graph of a fused operation, for all blocks.
+    """
+    seen: dict[int, object] = {}
+    common: dict[int, object] = {}
+    for task in tasks:
+        if type(task) is not Task:
+            continue
+        part = task.args[0] if task.func is _execute_subgraph else task.func
+        if type(part) is dict or type(part).__module__.partition(".")[0] in _COMPOSED:
+            (common if id(part) in seen else seen)[id(part)] = part
+    return list(common.values())
+
+
+class Sharing:
+    """Pickles values of one run, and takes out what they share.
+
+    Parameters
+    ----------
+    common
+        Objects that are known to be part of several of these values.
+    """
+
+    def __init__(self, common: Iterable[object] = ()) -> None:
+        self._common = {id(item): item for item in common}
+        self._anew: set[int] = set()
         self._numbers: dict[int, int] = {}
         # While an object is known by its address, it must not be freed.
         self._known: list[object] = []
@@ -74,7 +101,7 @@ class Sharing:
         if not self._small and not self._large:
             return []
         often = frozenset(number for number, times in self._uses.items() if times > 1)
-        return [dumps((self._small, often)), *self._large]
+        return [dumps((self._small, often, frozenset(self._anew))), *self._large]
 
     def number(self, item: object, *, inside: bool) -> int | None:
         """Give the number of what is taken out; None for what is not.
@@ -91,10 +118,18 @@ class Sharing:
             self._uses[number] += 1
         return number or None
 
+    def is_imported(self, item: object) -> bool:
+        """Tell a function or class of which it is known that Executors import it."""
+        return self._numbers.get(id(item)) == 0
+
     def _new(self, item: object) -> int:
         """Give a number, or 0, to what has not been seen yet."""
         number = 0
-        if _is_large(item):
+        if id(item) in self._common:
+            self._small.append(self._pickled(item))
+            number = -len(self._small)
+            self._anew.add(number)
+        elif _is_large(item):
             self._large.append(self._pickled(item))
             number = len(self._large)
         elif type(item) not in _BY_VALUE:
@@ -125,6 +160,12 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return None
         return self._sharing.number(item, inside=self._taken_out is not None)
 
+    def reducer_override(self, item: Any) -> Any:
+        """Leave to pickle itself what is known to be imported by name."""
+        if self._sharing.is_imported(item):
+            return NotImplemented
+        return super().reducer_override(item)
+
 
 class Shared:
     """Reads values of one run that `Sharing` wrote.
@@ -139,6 +180,7 @@ class Shared:
         self._read = read
         self._small: list[bytes] = []
         self._often: frozenset[int] = frozenset()
+        self._anew: frozenset[int] = frozenset()
         self._functions: dict[int, Any] = {}
         self._large: dict[int, bytes | bytearray] = {}
 
@@ -155,7 +197,7 @@ class Shared:
     def item(self, number: int) -> Any:
         """Give an object by its number.
 
-        Functions are the same object each time; a large object is a new one, as a task may change
+        Functions are the same object each time; anything else is a new one, as a task may change
         what it is given.
         """
         if number > 0:
@@ -163,7 +205,10 @@ class Shared:
         if number not in self._functions:
             if not self._small:
                 self._learn(_found(self._read([shared_ref(0)])[0], 0))
-            self._functions[number] = self.loads(self._small[-1 - number])
+            found = self.loads(self._small[-1 - number])
+            if number in self._anew:
+                return found
+            self._functions[number] = found
         return self._functions[number]
 
     def _blob(self, number: int) -> bytes | bytearray:
@@ -179,7 +224,7 @@ class Shared:
         return blob
 
     def _learn(self, first: bytes | bytearray) -> None:
-        self._small, self._often = loads(first)
+        self._small, self._often, self._anew = loads(first)
 
 
 class _Unpickler(pickle.Unpickler):
@@ -223,9 +268,15 @@ def _is_array(item: Any) -> bool:
 def _travels_by_value(item: Any) -> bool:
     """Tell what Executors cannot import, as it is of the user's script or made at run time."""
     module = sys.modules.get(item.__module__)
-    if module is None or item.__module__ == "__main__":
+    if module is None or item.__module__ == "__main__" or _is_registered(item.__module__):
         return True
     found: Any = module
     for name in item.__qualname__.split("."):
         found = getattr(found, name, None)
     return found is not item
+
+
+def _is_registered(module: str) -> bool:
+    """Tell a module, or one of a package, that cloudpickle was told to pickle by value."""
+    names = cloudpickle.list_registry_pickle_by_value()
+    return any(module == name or module.startswith(f"{name}.") for name in names)

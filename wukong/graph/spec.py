@@ -6,16 +6,16 @@ inputs), and what `arrive` needs to know: inputs, children, and how many inputs 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 from dask._task_spec import GraphNode
 
 from wukong.graph.normalise import Key
 from wukong.graph.segments import Segment
-from wukong.graph.shared import Shared, Sharing
+from wukong.graph.shared import Shared, Sharing, common_parts
 from wukong.storage.serialisation import Packed, dumps
 
 OnTask = Callable[[Key, Collection[Key]], None]
@@ -111,31 +111,85 @@ def _attempted(
     return task(known)
 
 
-def make_specs(segments: Sequence[Segment], tasks: Mapping[Key, GraphNode]) -> list[Spec]:
-    """Give the specification of every segment of a graph."""
-    needs = [len(segment.inputs) for segment in segments]
-    return [
-        Spec(
-            tasks=tuple((key, tasks[key]) for key in segment.keys),
-            inputs=tuple((number, segments[number].outputs) for number in segment.inputs),
-            children=tuple((child, needs[child]) for child in segment.children),
+class Specs(Sequence[Spec]):
+    """The specifications of a graph, each made when it is asked for: a graph may have millions.
+
+    Parameters
+    ----------
+    segments
+        All segments, by number.
+    tasks
+        Key to task.
+    """
+
+    def __init__(self, segments: Sequence[Segment], tasks: Mapping[Key, GraphNode]) -> None:
+        self._segments = segments
+        self._tasks = tasks
+
+    def __len__(self) -> int:
+        return len(self._segments)
+
+    @overload
+    def __getitem__(self, number: int) -> Spec: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[Spec]: ...
+
+    def __getitem__(self, number: int | slice) -> Spec | Sequence[Spec]:
+        if isinstance(number, slice):
+            return [self[one] for one in range(*number.indices(len(self)))]
+        segment, segments = self._segments[number], self._segments
+        return Spec(
+            tasks=tuple((key, self._tasks[key]) for key in segment.keys),
+            inputs=tuple((one, segments[one].outputs) for one in segment.inputs),
+            children=tuple((child, len(segments[child].inputs)) for child in segment.children),
             root=segment.root,
             outputs=segment.outputs,
         )
-        for segment in segments
-    ]
 
 
-def encode(specs: Iterable[Spec]) -> tuple[list[bytes], list[Packed]]:
-    """Give the bytes of each specification, and the blobs of what they share.
+class Encoded:
+    """Specifications as bytes, made while they are taken; then `shared`, what they have in common.
 
-    Raises
-    ------
-    SpecError
-        If a task cannot be pickled.
+    Taking them raises `SpecError` if a task cannot be pickled.
     """
-    sharing = Sharing()
-    return [spec.to_bytes(sharing) for spec in specs], sharing.blobs()
+
+    def __init__(self, specs: Sequence[Spec], tasks: Iterable[GraphNode]) -> None:
+        self._specs = specs
+        self._common = common_parts(tasks)
+        self._sharing = Sharing()
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._sharing = Sharing(self._common)
+        return (spec.to_bytes(self._sharing) for spec in self._specs)
+
+    @property
+    def shared(self) -> Iterable[Packed]:
+        """Blobs of what all specifications that were taken share."""
+        return _Blobs(self)
+
+    def blobs(self) -> list[Packed]:
+        """Give them as they are now."""
+        return self._sharing.blobs()
+
+
+@dataclass(frozen=True, slots=True)
+class _Blobs:
+    encoded: Encoded
+
+    def __iter__(self) -> Iterator[Packed]:
+        return iter(self.encoded.blobs())
+
+
+def encode(specs: Sequence[Spec], tasks: Iterable[GraphNode] = ()) -> Encoded:
+    """Give the bytes of specifications, one after another, and then the blobs of what they share.
+
+    Parameters
+    ----------
+    tasks
+        The tasks among which to look for what Dask has given to several of them.
+    """
+    return Encoded(specs, tasks)
 
 
 def _culprit(tasks: Sequence[tuple[Key, GraphNode]]) -> str:

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import abc
 import enum
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from wukong.errors import WukongError
@@ -189,7 +189,8 @@ class NewRun:
     run
         Its id; a fresh one for each computation.
     specs
-        One opaque specification for each segment, by number.
+        One opaque specification for each segment, by number. They are taken one after another, so
+        that those of a large graph need not be in memory together; taking them may raise.
     inputs
         For each segment, the segments it consumes.
     references
@@ -207,11 +208,12 @@ class NewRun:
     manifest
         What a client needs to come back to the run; opaque here.
     shared
-        What specifications have in common; opaque here. Each is data under its `shared_ref`.
+        What specifications have in common, taken after them; opaque here. Each is data under its
+        `shared_ref`.
     """
 
     run: str
-    specs: Sequence[bytes]
+    specs: Iterable[bytes]
     inputs: Sequence[tuple[int, ...]]
     references: Sequence[int]
     leaves: Sequence[int]
@@ -220,7 +222,7 @@ class NewRun:
     max_live: int = 0
     keep_seconds: int = 86_400
     manifest: bytes = b""
-    shared: Sequence[Packed] = ()
+    shared: Iterable[Packed] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +261,10 @@ class Storage(abc.ABC):
 
     @abc.abstractmethod
     def create(self, new: NewRun) -> None:
-        """Write a new run; its leaves are claimed by their lineages and may begin."""
+        """Write a new run; its leaves are claimed by their lineages and may begin.
+
+        What taking the specifications raises is passed on, and nothing of the run is left then.
+        """
 
     @abc.abstractmethod
     def manifest(self, run: str) -> bytes | None:

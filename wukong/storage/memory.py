@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from wukong.messages import Start
@@ -44,6 +44,7 @@ class _Attempt:
 @dataclass
 class _Run:
     new: NewRun
+    specs: list[bytes]
     state: RunState = RunState.RUNNING
     failure: bytes | None = None
     begun: int = 0
@@ -66,7 +67,7 @@ class _Run:
             self._small(ref) if ref.segment != held and place < INLINE_INPUTS else None
             for place, ref in enumerate(refs)
         )
-        return Claim(segment, self.new.specs[segment], refs, values)
+        return Claim(segment, self.specs[segment], refs, values)
 
     def _small(self, ref: DataRef) -> bytes | None:
         data = self.data.get(ref, b"")
@@ -103,12 +104,14 @@ class MemoryStorage(Storage):
         return cls._named.setdefault(url, cls())
 
     def create(self, new: NewRun) -> None:
-        run = _Run(new, refs=dict(enumerate(new.references)))
+        specs, shared = list(new.specs), list(new.shared)
+        kept = replace(new, specs=(), shared=())
+        run = _Run(kept, specs, refs=dict(enumerate(new.references)))
         for leaf in new.leaves:
             run.claim[leaf] = leaf
             run.attempts[leaf] = _Attempt()
             run.lease[leaf] = self._clock() + new.handoff_seconds
-        for number, blob in enumerate(new.shared):
+        for number, blob in enumerate(shared):
             run.data[shared_ref(number)] = bytes(blob)
         with self._changed:
             self._runs[new.run] = run

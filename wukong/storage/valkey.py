@@ -11,6 +11,7 @@ import hashlib
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
+from itertools import islice
 from typing import Any
 
 from valkey.exceptions import NoScriptError
@@ -59,22 +60,19 @@ class ValkeyStorage(Storage):
 
     def create(self, new: NewRun) -> None:
         prefix, keep = _prefix(new.run), new.keep_seconds
-        count, leaves = len(new.specs), set(new.leaves)
+        count, leaves = len(new.references), set(new.leaves)
 
         def write(server: Any) -> None:
+            self._write_specs(server, new)
             for number, blob in enumerate(new.shared):
-                key = _data_key(new.run, shared_ref(number))
+                shared.append(key := _data_key(new.run, shared_ref(number)))
                 exchange(server, [packed_command(*c) for c in values.storing(key, blob, keep)])
             pipe = server.pipeline(transaction=False)
             pipe.set(prefix + "done", bytes(count // 8 + 1))
             pipe.set(prefix + "cnt", bytes(4 * count))
             pipe.set(prefix + "claim", _u32(i + 1 if i in leaves else 0 for i in range(count)))
             pipe.set(prefix + "refs", struct.pack(f">{count}i", *new.references))
-            pipe.hset(prefix + "cfg", mapping=_config(new))
-            for first in range(0, count, CHUNK):
-                some = range(first, min(first + CHUNK, count))
-                pipe.hset(prefix + "spec", mapping={i: new.specs[i] for i in some})
-                pipe.hset(prefix + "inp", mapping={i: _words(new.inputs[i]) for i in some})
+            pipe.hset(prefix + "cfg", mapping={**_config(new), "shared": len(set(shared))})
             deadline = _clock(server) + int(new.handoff_seconds * 1000)
             pipe.zadd(prefix + "lease", _with_sentinel("inf", leaves, deadline))
             pipe.hset(prefix + "ep", mapping=_with_sentinel("", leaves, "1:P"))
@@ -87,7 +85,24 @@ class ValkeyStorage(Storage):
             pipe.set(prefix + "st", RunState.RUNNING, ex=keep)
             pipe.execute()
 
-        self.nodes.on(new.run, write)
+        shared: list[str] = []
+        try:
+            self.nodes.on(new.run, write)
+        except BaseException:
+            self.nodes.on(new.run, lambda server: server.unlink(*_names(new.run), *shared))
+            raise
+
+    def _write_specs(self, server: Any, new: NewRun) -> None:
+        """Write specifications as they are made, some at a time; they expire from the start."""
+        prefix = _prefix(new.run)
+        numbered = enumerate(zip(new.specs, new.inputs, strict=True))
+        while some := list(islice(numbered, CHUNK)):
+            pipe = server.pipeline(transaction=False)
+            pipe.hset(prefix + "spec", mapping={number: spec for number, (spec, _) in some})
+            pipe.hset(prefix + "inp", mapping={number: _words(one) for number, (_, one) in some})
+            for key in ("spec", "inp") if some[0][0] == 0 else ():
+                pipe.expire(prefix + key, new.keep_seconds)
+            pipe.execute()
 
     def manifest(self, run: str) -> bytes | None:
         key = _prefix(run) + "cfg"
@@ -265,7 +280,7 @@ class ValkeyStorage(Storage):
                 if version
             ]
             # The state goes first: whoever still works for the run is told to stop.
-            names = [prefix + key for key in (*_CONTROL, "batch")]
+            names = _names(run)
             for first in range(0, len(names) + len(data), CHUNK):
                 server.unlink(*(names + data)[first : first + CHUNK])
 
@@ -360,12 +375,16 @@ def _config(new: NewRun) -> Mapping[str, int | bytes]:
         "live": new.max_live,
         "keep": new.keep_seconds,
         "manifest": new.manifest,
-        "shared": len(new.shared),
     }
 
 
 def _prefix(run: str) -> str:
     return f"w:{{{run}}}:"
+
+
+def _names(run: str) -> list[str]:
+    """Name all keys of a run but those of its data."""
+    return [_prefix(run) + key for key in (*_CONTROL, "batch")]
 
 
 def _data_key(run: str, ref: DataRef) -> str:
