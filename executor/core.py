@@ -4,18 +4,26 @@ Events go in, instructions come out; a driver performs them and gives back what 
 rules can be tested without storage, clock or threads, and every driver runs the same ones.
 
     Began ─> Fetch ─> Fetched ─> Compute ─> Computed ─> Arrive ─> Arrived ─┬─> (next segment)
-        └─ TimeUp ─> PassOn         │                      │               └─> Halt
-                                    └─> Failed ─> Fail     └─> Fenced ─> Halt
+        └─ TimeUp ─> PassOn         │           └─> Hold ─> Held ─┘        └─> Halt
+                                    └─> Failed ─> Halt            Fenced ─> Halt
+
+A big output that only one segment consumes is held back (delayed I/O): if it is the last input that
+segment waits for, both run here, and the output is never stored. It becomes official together with
+the next output of this lineage that is; so nobody has seen it if it has to be computed anew.
 
 State: `ready`, the segments that this lineage owns and may run, best last; `memory`, the outputs
-that it holds; `uses`, how many owned segments still consume an output; `ran`, what has run.
+that it has; `uses`, how many owned segments still consume an output; `held`, what has run and is
+not official, each the input of the next; `released`, what was held and is stored after all; `ran`,
+what has run.
 
 Invariants (`validate`): every ready segment is owned by this lineage and runs at most once; memory
-holds only outputs that a ready segment consumes; nothing happens after Halt.
+holds only outputs that a ready segment consumes; nothing happens after Halt. `story` tells what has
+happened to a segment.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -39,9 +47,18 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """The segment ran; its output is in memory."""
+    """The segment ran; its output is in memory, and worth holding back or not."""
 
     claim: Claim
+    hold: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The segment that consumes an output, now owned by this lineage; None if it has to wait."""
+
+    claim: Claim
+    child: Claim | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +85,12 @@ class FencedOff:
 
 @dataclass(frozen=True, slots=True)
 class TimeUp:
-    """The Executor has no time for what it was instructed to do next."""
+    """The Executor has no time for the segment that it was instructed to run next."""
+
+    claim: Claim
 
 
-Event = Began | Fetched | Computed | ArrivedAt | Failed | FencedOff | TimeUp
+Event = Began | Fetched | Computed | Held | ArrivedAt | Failed | FencedOff | TimeUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +109,22 @@ class Compute:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Find out whether the only segment that consumes an output can run here at once."""
+
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
 class Arrive:
-    """Store the output and let it arrive; `last` if this lineage has nothing else to do."""
+    """Store the output and let it arrive; `last` if this lineage has nothing else to do.
+
+    What was `held` for it becomes official with it.
+    """
 
     claim: Claim
     last: bool
+    held: tuple[Claim, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +160,10 @@ class Halt:
     known: bool = False
 
 
-Instruction = Fetch | Compute | Arrive | HandOff | Delete | Forget | PassOn | Halt
+Instruction = Fetch | Compute | Hold | Arrive | HandOff | Delete | Forget | PassOn | Halt
+
+REMEMBERED = 1_000
+"""So many events and instructions a core remembers, for its story."""
 
 
 @dataclass(slots=True)
@@ -141,11 +174,20 @@ class Core:
     ready: list[Claim] = field(default_factory=list)
     memory: set[int] = field(default_factory=set)
     uses: dict[int, int] = field(default_factory=dict)
+    held: list[Claim] = field(default_factory=list)
+    released: set[int] = field(default_factory=set)
     ran: list[int] = field(default_factory=list)
     halted: bool = False
+    past: deque[Event | Instruction] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
 
     def step(self, event: Event) -> Sequence[Instruction]:
         """Take one event and give what is to be done, in order."""
+        instructions = self._step(event)
+        self.past.append(event)
+        self.past.extend(instructions)
+        return instructions
+
+    def _step(self, event: Event) -> Sequence[Instruction]:
         match event:
             case Began(claims):
                 self._own(claims)
@@ -153,36 +195,73 @@ class Core:
             case Fetched(claim):
                 self.memory.update(ref.segment for ref in claim.inputs)
                 return [Compute(claim)]
-            case Computed(claim):
+            case Computed(claim, hold):
                 self.memory.add(claim.segment)
                 self.ran.append(claim.segment)
-                return [Arrive(claim, last=not self.ready)]
+                return [Hold(claim)] if hold else [self._arrive(claim)]
+            case Held(claim, child):
+                return [self._arrive(claim)] if child is None else self._hold(claim, child)
             case ArrivedAt():
                 return self._arrived(event)
-            case Failed() | FencedOff():
-                self.ready.clear()
-                self.uses.clear()
-                # The store has told us, or has been told.
-                return [*self._forget(self.memory), *self._next(known=True)]
+            case TimeUp(claim) if self.held:
+                # What nobody else can have is stored first, or it would be computed again and again.
+                self._disown(claim)
+                return [self._arrive(self._release())]
             case TimeUp():
-                self.ready.clear()
-                self.uses.clear()
-                self.halted = True
-                return [*self._forget(self.memory), PassOn()]
+                return [*self._let_go(), PassOn()]
+            case Failed() | FencedOff():
+                # The store has told us, or has been told.
+                return [*self._let_go(), Halt(known=True)]
+
+    def story(self, segment: int) -> list[str]:
+        """Tell what has happened to a segment in this lineage, oldest first."""
+        return [_told(one) for one in self.past if segment in _concerned(one)]
+
+    def _arrive(self, claim: Claim) -> Arrive:
+        return Arrive(claim, last=not self.ready, held=tuple(self.held))
+
+    def _hold(self, claim: Claim, child: Claim) -> Sequence[Instruction]:
+        self.held.append(claim)
+        self._own([child])
+        return [*self._consume(claim), *self._next()]
+
+    def _release(self) -> Claim:
+        claim = self.held.pop()
+        self.released.add(claim.segment)
+        return claim
+
+    def _let_go(self) -> Sequence[Instruction]:
+        self.ready.clear()
+        self.uses.clear()
+        self.held.clear()
+        self.halted = True
+        return self._forget(self.memory)
 
     def _arrived(self, event: ArrivedAt) -> Sequence[Instruction]:
+        self.held.clear()
         self._own(event.here)
-        consumed = [ref.segment for ref in event.claim.inputs]
-        for segment in consumed:
-            self.uses[segment] -= 1
         instructions: list[Instruction] = []
         if event.handed_off:
             instructions.append(HandOff(event.handed_off))
         if event.deletable:
             instructions.append(Delete(event.deletable))
-        idle = self._forget([*consumed, event.claim.segment])
+        idle = self._consume(event.claim)
         # An arrival without anything ready was the last unless it was given something.
         return [*instructions, *idle, *self._next(known=True)]
+
+    def _consume(self, claim: Claim) -> Sequence[Instruction]:
+        """Let go of the inputs of a segment that has run, and of its output if nobody here waits."""
+        if claim.segment in self.released:
+            # It let go of its inputs when it was held.
+            return self._forget([claim.segment])
+        consumed = [ref.segment for ref in claim.inputs]
+        for segment in consumed:
+            self.uses[segment] -= 1
+        return self._forget([*consumed, claim.segment])
+
+    def _disown(self, claim: Claim) -> None:
+        for ref in claim.inputs:
+            self.uses[ref.segment] -= 1
 
     def _own(self, claims: Sequence[Claim]) -> None:
         # They come best first, and the last of `ready` runs next.
@@ -219,5 +298,33 @@ class Core:
             raise AssertionError(f"a segment is ready twice: {waiting}")
         if set(waiting) & set(self.ran):
             raise AssertionError(f"a segment would run again: {waiting}, ran {self.ran}")
-        if self.halted and (self.ready or self.memory):
+        if self.halted and (self.ready or self.memory or self.held):
             raise AssertionError(f"halted with {waiting} ready and {self.memory} in memory")
+        if self.held and self.held[-1].segment not in self.memory:
+            raise AssertionError(f"{self.held[-1].segment} is held, but not in memory")
+
+
+def _concerned(one: Event | Instruction) -> set[int]:
+    """Give the segments that an event or an instruction is about."""
+    match one:
+        case Began(claims):
+            return {claim.segment for claim in claims}
+        case Forget(segments):
+            return set(segments)
+        case Delete(refs):
+            return {ref.segment for ref in refs}
+        case HandOff(starts):
+            return {start.segment for start in starts}
+        case FencedOff() | PassOn() | Halt():
+            return set()
+        case Held(claim, child) if child is not None:
+            return {claim.segment, child.segment}
+        case ArrivedAt(claim, here):
+            return {claim.segment, *(given.segment for given in here)}
+        case _:
+            return {one.claim.segment}
+
+
+def _told(one: Event | Instruction) -> str:
+    names = ", ".join(map(str, sorted(_concerned(one))))
+    return f"{type(one).__name__} {names}"

@@ -9,7 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wukong.messages import Start
-from wukong.storage import Arrival, Begun, DataRef, Fenced, Lineage, NewRun, RunState, Storage
+from wukong.storage import (
+    Arrival,
+    Begun,
+    DataRef,
+    Fenced,
+    Lineage,
+    NewRun,
+    RunState,
+    Storage,
+    Unstored,
+)
 from wukong.storage.memory import MemoryStorage
 from wukong.storage.valkey import ValkeyStorage
 
@@ -39,6 +49,7 @@ class World:
         self.starts = [Start(leaf) for leaf in leaves]
         self.lineages: list[Lineage] = []
         self.todo: list[tuple[Lineage, int]] = []
+        self.held: dict[int, Unstored] = {}
         storage.create(
             NewRun(
                 self.run,
@@ -67,6 +78,7 @@ class World:
         arrival = Arrival(
             segment, b"v", not self.children[segment], self.inputs[segment],
             self.children[segment], last, after=after,
+            held=tuple(self.held[x] for x in self.inputs[segment] if x in self.held),
         )  # fmt: skip
         try:
             arrived = self.storage.arrive(self.run, lineage, arrival)
@@ -76,6 +88,23 @@ class World:
         self.todo += [one for one in given if one not in self.todo]
         self.starts += [start for start in arrived.handed_off if start not in self.starts]
         return arrived
+
+    def hold(self, pick: int) -> Any:
+        """Hold back the output of a segment with one consumer."""
+        chances = [one for one in self.todo if len(self.children[one[1]]) == 1]
+        if not chances:
+            return None
+        lineage, segment = chances[pick % len(chances)]
+        (child,) = self.children[segment]
+        try:
+            claim = self.storage.hold(self.run, lineage, segment, child, None)
+        except Fenced:
+            return "fenced"
+        if claim is not None:
+            self.held[segment] = Unstored(segment, self.inputs[segment])
+            if (lineage, claim.segment) not in self.todo:
+                self.todo.append((lineage, claim.segment))
+        return claim
 
     def free(self, pick: int) -> None:
         refs = [ref for ref in self._official() if ref is not None]
@@ -87,6 +116,8 @@ class World:
                 return self.begin(pick, flag)
             case "arrive":
                 return self.arrive(pick, flag == 0, len(self.inputs) - 1 if flag == 2 else None)
+            case "hold":
+                return self.hold(pick)
             case "owned" if self.lineages:
                 try:
                     return self.storage.owned(self.run, self.lineages[pick % len(self.lineages)])
@@ -128,7 +159,7 @@ class World:
 
 ACTIONS = st.tuples(
     st.sampled_from(["begin", "begin", "arrive", "arrive", "arrive", "owned", "beat", "finish"])
-    | st.sampled_from(["stop", "pass_on", "free"]),
+    | st.sampled_from(["stop", "pass_on", "free", "hold", "hold"]),
     st.integers(0, 7),
     st.integers(0, 2),
 )

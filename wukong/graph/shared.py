@@ -25,7 +25,7 @@ from types import FunctionType
 from typing import Any
 
 import cloudpickle
-from dask._task_spec import Alias, DataNode, GraphNode, Task, _execute_subgraph
+from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef, _execute_subgraph
 
 from wukong.storage import DataRef, Storage, shared_ref
 from wukong.storage.serialisation import PICKLE_PROTOCOL, Packed, dumps, loads
@@ -37,12 +37,14 @@ keeps the store from everybody else."""
 CACHE_BYTES = 256 * 1024 * 1024
 """So much of the large objects an Executor keeps for its next segments."""
 
-_SHORT = LARGE_BYTES // 4
-"""A text of fewer characters is not large."""
-
 _TEXTS = frozenset({bytes, bytearray, str})
 _SIZED = _TEXTS | {list, dict, set, frozenset}
-_NEVER = frozenset({int, float, complex, bool, tuple, slice, type(None), Task, DataNode, Alias})
+_SHORT = dict.fromkeys(_TEXTS, LARGE_BYTES // 4) | dict.fromkeys(_SIZED - _TEXTS, 512)
+"""What has fewer characters or items is not large; so most of a graph need not be looked at."""
+
+_NEVER = frozenset(
+    {*(int, float, complex, bool, tuple, slice, type(None)), *(Task, DataNode, Alias, TaskRef)}
+)
 _BY_VALUE = frozenset({FunctionType, type, ABCMeta, EnumType})
 _COMPOSED = frozenset({"functools", "toolz", "cytoolz", "dask"})
 """Packages whose objects functions are composed with."""
@@ -76,7 +78,7 @@ class Sharing:
     """
 
     def __init__(self, common: Iterable[object] = ()) -> None:
-        self._common = {id(item): item for item in common}
+        self.common = {id(item): item for item in common}
         self._anew: set[int] = set()
         self._numbers: dict[int, int] = {}
         # While an object is known by its address, it must not be freed.
@@ -125,7 +127,7 @@ class Sharing:
     def _new(self, item: object) -> int:
         """Give a number, or 0, to what has not been seen yet."""
         number = 0
-        if id(item) in self._common:
+        if id(item) in self.common:
             self._small.append(self._pickled(item))
             number = -len(self._small)
             self._anew.add(number)
@@ -151,12 +153,18 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def __init__(self, file: io.BytesIO, sharing: Sharing, taken_out: object) -> None:
         super().__init__(file, protocol=PICKLE_PROTOCOL)
         self._sharing = sharing
+        self._common = sharing.common
         self._taken_out = taken_out
 
-    def persistent_id(self, item: object) -> int | None:
+    def persistent_id(self, item: Any) -> int | None:
         """Give the number that is written instead of an object; called for every object."""
         kind = type(item)
-        if kind in _NEVER or (kind is str and len(item) < _SHORT) or item is self._taken_out:  # type: ignore[arg-type]
+        if kind in _NEVER:
+            return None
+        short = _SHORT.get(kind)
+        if short is not None and len(item) < short and id(item) not in self._common:
+            return None
+        if item is self._taken_out:
             return None
         return self._sharing.number(item, inside=self._taken_out is not None)
 

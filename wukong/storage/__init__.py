@@ -20,6 +20,7 @@ from wukong.storage.interface import (
     RunStatus,
     Storage,
     StorageError,
+    Unstored,
     shared_ref,
 )
 
@@ -37,6 +38,7 @@ __all__ = [
     "RunStatus",
     "Storage",
     "StorageError",
+    "Unstored",
     "open_storage",
     "shared_ref",
 ]

@@ -128,6 +128,14 @@ class Begun:
 
 
 @dataclass(frozen=True, slots=True)
+class Unstored:
+    """A segment that has run, but whose output only its lineage has: which, and what it consumed."""
+
+    segment: int
+    inputs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Arrival:
     """The output of a segment, and whom it concerns.
 
@@ -149,6 +157,8 @@ class Arrival:
         Data to free on the way, which earlier arrivals have found deletable.
     after
         The segment whose output this lineage had arrive before, if any.
+    held
+        Segments that were held for this one; they become official with it.
     """
 
     segment: int
@@ -159,6 +169,7 @@ class Arrival:
     last: bool
     garbage: tuple[DataRef, ...] = ()
     after: int | None = None
+    held: tuple[Unstored, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,8 +303,33 @@ class Storage(abc.ABC):
         return arrived
 
     @abc.abstractmethod
+    def hold(
+        self, run: str, lineage: Lineage, segment: int, child: tuple[int, int], after: int | None
+    ) -> Claim | None:
+        """Own the only child of a segment whose output is not stored, if it waits for that alone.
+
+        None if it waits for others too. The output becomes official with the child's (`held`); as
+        nobody else consumes it, nobody has seen it if this lineage begins anew.
+
+        Parameters
+        ----------
+        child
+            The child and the number of its inputs.
+        after
+            The segment whose output this lineage had arrive before, if any.
+
+        Raises
+        ------
+        Fenced
+            If somebody else acts for this lineage.
+        """
+
+    @abc.abstractmethod
     def owned(self, run: str, lineage: Lineage) -> list[Claim]:
-        """Give every segment that a re-driven lineage owns and has not done; raises `Fenced`."""
+        """Give what a re-driven lineage owns, has not done, and can run; raises `Fenced`.
+
+        A segment whose input an earlier attempt held back is given when that input has arrived.
+        """
 
     @abc.abstractmethod
     def beat(self, run: str, lineages: Sequence[Lineage]) -> list[int]:
@@ -308,8 +344,8 @@ class Storage(abc.ABC):
         """Leave a lineage, with all that it owns, to an Executor to be started; raises `Fenced`."""
 
     @abc.abstractmethod
-    def reap(self, run: str, most: int = 100) -> list[Start]:
-        """Give lineages whose lease has expired, each with the epoch to start it again in.
+    def reap(self, run: str, most: int = 100, late_seconds: float = 0.0) -> list[Start]:
+        """Give lineages whose lease expired so long ago, each with the epoch to start it again in.
 
         One that had begun gets its next epoch, which fences the old one off; one that was handed
         off and has not begun keeps its epoch: its event may only be waiting somewhere.

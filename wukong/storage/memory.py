@@ -173,10 +173,35 @@ class MemoryStorage(Storage):
 
     @staticmethod
     def _consumed(run: _Run, arrival: Arrival, new: bool) -> tuple[DataRef, ...]:
-        if new:
-            for x in arrival.inputs:
-                run.refs[x] -= 1
-        return tuple(DataRef(x, run.version[x]) for x in arrival.inputs if run.refs[x] == 0)
+        """Count what an arrival, and what was held for it, has consumed."""
+        deletable: list[DataRef] = []
+
+        def count(inputs: Sequence[int], first: bool) -> None:
+            for x in inputs:
+                run.refs[x] -= first
+                if run.refs[x] == 0 and x in run.version:
+                    deletable.append(DataRef(x, run.version[x]))
+
+        for one in arrival.held:
+            count(one.inputs, one.segment not in run.done)
+            run.done.add(one.segment)
+        count(arrival.inputs, new)
+        return tuple(deletable)
+
+    def hold(
+        self, run: str, lineage: Lineage, segment: int, child: tuple[int, int], after: int | None
+    ) -> Claim | None:
+        with self._changed:
+            state = self._unfenced(run, lineage)
+            if state.claim.get(segment) != lineage.segment or not state.is_known(after):
+                raise Fenced
+            number, need = child
+            if number in state.done or segment in state.done:
+                return None
+            owner = state.claim.get(number)
+            if owner is None and state.count.get(number, 0) + 1 >= need:
+                owner = state.claim[number] = lineage.segment
+            return state.claimed(number, segment) if owner == lineage.segment else None
 
     def _children(
         self, run: _Run, lineage: Lineage, arrival: Arrival, new: bool
@@ -211,7 +236,9 @@ class MemoryStorage(Storage):
             return [
                 state.claimed(segment)
                 for segment, owner in sorted(state.claim.items())
-                if owner == lineage.segment and segment not in state.done
+                if owner == lineage.segment
+                and segment not in state.done
+                and all(x in state.version for x in state.new.inputs[segment])
             ]
 
     def beat(self, run: str, lineages: Sequence[Lineage]) -> list[int]:
@@ -239,14 +266,16 @@ class MemoryStorage(Storage):
             state.lease[lineage.segment] = self._clock() + state.new.handoff_seconds
             return Start(lineage.segment, attempt.epoch)
 
-    def reap(self, run: str, most: int = 100) -> list[Start]:
+    def reap(self, run: str, most: int = 100, late_seconds: float = 0.0) -> list[Start]:
         with self._changed:
             state = self._running(run)
             if state is None:
                 return []
             now = self._clock()
             expired = sorted(
-                (until, segment) for segment, until in state.lease.items() if until <= now
+                (until, segment)
+                for segment, until in state.lease.items()
+                if until <= now - late_seconds
             )
             found = []
             for _, segment in expired[:most]:

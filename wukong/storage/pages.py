@@ -12,7 +12,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-from wukong.storage.interface import Arrival, Arrived, Lineage
+from wukong.storage.interface import Arrival, Arrived, Lineage, Unstored
 
 PAGE = 100
 """Segments in one call; a call for so many takes the server less than a millisecond."""
@@ -39,6 +39,7 @@ def calls(lineage: Lineage, arrival: Arrival) -> list[tuple[Any, ...]]:
             int(arrival.root),
             int(arrival.last and not rest),
             rest,
+            "".join(_told(one) for one in arrival.held),
         ),
         *_arguments(items[:PAGE]),
     )
@@ -60,6 +61,10 @@ def merged(answers: Sequence[Arrived]) -> Arrived:
         handed_off=tuple(start for answer in answers for start in answer.handed_off),
         deletable=tuple(ref for answer in answers for ref in answer.deletable),
     )
+
+
+def _told(one: Unstored) -> str:
+    return f"{one.segment}:{','.join(map(str, one.inputs))};"
 
 
 def _more(lineage: Lineage, segment: int, items: Sequence[Item]) -> list[tuple[Any, ...]]:

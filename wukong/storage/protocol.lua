@@ -91,8 +91,29 @@ end
 -- not be, and what its Executor believes to have done is then to be done again.
 local function is_known(after) return after == '' or redis.call('GETBIT', done, after) == 1 end
 
+-- Notes an input that nobody reads any more; one that was held has no data.
+local function note_deletable(deletable, x)
+  if get(refs, 'i32', x) ~= 0 then return end
+  local made = redis.call('HGET', ver, x)
+  if not made then return end
+  deletable[#deletable + 1] = tonumber(x)
+  deletable[#deletable + 1] = made
+end
+
 -- Arguments stay in ARGV, as a wide fan-in has more of them than a Lua call can take.
 local function lineage() return tonumber(ARGV[2]), ARGV[3] end
+
+-- What was held for an arrival becomes official with it: '<segment>:<input>,<input>;...'. It has no
+-- data and no version. Adds to `deletable` as `counted` does.
+local function settle(held, deletable)
+  for d, inputs in string.gmatch(held, '(%d+):([%d,]*);') do
+    local new = redis.call('SETBIT', done, d, 1) == 0
+    for x in string.gmatch(inputs, '%d+') do
+      if new then add(refs, 'i32', x, -1) end
+      note_deletable(deletable, x)
+    end
+  end
+end
 
 local function version(s, attempt) return s .. '.' .. (string.gsub(attempt, ':R', '.')) end
 
@@ -120,15 +141,12 @@ end
 
 -- Counts the arrival of d for n inputs, from ARGV[i] on, and for the children after them, and gives
 -- {claim of a child to run here}... {child handed off}... {input, version deletable}...
-local function counted(s, d, new, i, n)
+local function counted(s, d, new, i, n, held)
   local deletable = {}
+  settle(held, deletable)
   for k = i, i + n - 1 do
-    local x = ARGV[k]
-    if new then add(refs, 'i32', x, -1) end
-    if get(refs, 'i32', x) == 0 then
-      deletable[#deletable + 1] = tonumber(x)
-      deletable[#deletable + 1] = redis.call('HGET', ver, x) or ''
-    end
+    if new then add(refs, 'i32', ARGV[k], -1) end
+    note_deletable(deletable, ARGV[k])
   end
   local here, handed = {}, {}
   local most = config('live')
@@ -160,19 +178,21 @@ local function counted(s, d, new, i, n)
   return {'OK', here, handed, deletable}
 end
 
--- arrive s attempt d after root last rest n-inputs input... (child n-inputs-of-child)... -> as counted
+-- arrive s attempt d after root last rest held n-inputs input... (child n-inputs-of-child)...
+--   -> as counted
 -- The output of d is stored already. `last` says that s has nothing else to do: if it is given no
--- child either, its lease ends with this call. `rest` is what comes in more pages, if there are any.
+-- child either, its lease ends with this call. `rest` is what comes in more pages, if there are any;
+-- `held`, what becomes official with it.
 function operation.arrive()
   local s, attempt = lineage()
-  local d, root, last, rest, n = ARGV[4], ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[9])
+  local d, root, last, rest, n = ARGV[4], ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[10])
   if not current(s, attempt) or not is_known(ARGV[5]) then return {'FENCED'} end
   if get(claim, 'u32', d) ~= s + 1 then return {'FENCED'} end
   extend(s)
   local new = redis.call('SETBIT', done, d, 1) == 0
   if new then redis.call('HSET', ver, d, version(s, attempt)) end
   if new and rest ~= '' then redis.call('HSET', left, d, 1, d .. ':rest', rest) end
-  local answer = counted(s, d, new, 10, n)
+  local answer = counted(s, d, new, 11, n, ARGV[9])
   if root == '1' and new then redis.call('XADD', news, '*', 'root', d) end
   if last == '1' and #answer[2] == 0 then finish(s) end
   return answer
@@ -189,7 +209,33 @@ function operation.more()
   local new = tonumber(redis.call('HGET', left, d) or -1) == page
   if new and page + 1 < pages then redis.call('HSET', left, d, page + 1) end
   if new and page + 1 == pages then redis.call('HDEL', left, d, d .. ':rest') end
-  return counted(s, d, new, 8, n)
+  return counted(s, d, new, 8, n, '')
+end
+
+-- hold s attempt d after child n-inputs-of-child -> OK {claim}? | FENCED.  d has run, and is not stored
+-- as long as its only child waits for it alone and so can run here.
+function operation.hold()
+  local s, attempt = lineage()
+  local d, c, need = ARGV[4], ARGV[6], tonumber(ARGV[7])
+  if not current(s, attempt) or not is_known(ARGV[5]) then return {'FENCED'} end
+  extend(s)
+  if get(claim, 'u32', d) ~= s + 1 then return {'FENCED'} end
+  if redis.call('GETBIT', done, c) == 1 or redis.call('GETBIT', done, d) == 1 then return {'OK', {}} end
+  local owner = get(claim, 'u32', c)
+  if owner == 0 and get(cnt, 'u32', c) + 1 >= need then
+    owner = s + 1
+    set(claim, 'u32', c, owner)
+  end
+  if owner == s + 1 then return {'OK', {claimed(tonumber(c), d)}} end
+  return {'OK', {}}
+end
+
+-- Whether all inputs of a segment have data; what an earlier attempt held has none yet.
+local function has_inputs(c)
+  for x in string.gmatch(redis.call('HGET', inp, c) or '', '%d+') do
+    if redis.call('HEXISTS', ver, x) == 0 then return false end
+  end
+  return true
 end
 
 -- claims s attempt segment... -> OK {claim}...  For a re-driven lineage that looks at what it owns.
@@ -200,7 +246,7 @@ function operation.claims()
   local mine = {}
   for i = 4, #ARGV do
     local c = tonumber(ARGV[i])
-    if get(claim, 'u32', c) == s + 1 and redis.call('GETBIT', done, c) == 0 then
+    if get(claim, 'u32', c) == s + 1 and redis.call('GETBIT', done, c) == 0 and has_inputs(c) then
       mine[#mine + 1] = claimed(c)
     end
   end
@@ -236,12 +282,13 @@ function operation.pass_on()
   return {'OK', at}
 end
 
--- reap most -> OK {s, epoch}...  Leases that have expired, to be started again: one that had begun
--- in its next epoch; one that was handed off and has not begun (lost, or still waiting) in the same.
+-- reap most late -> OK {s, epoch}...  Leases that expired `late` ms ago, to be started again: one that
+-- had begun in its next epoch; one that was handed off and has not begun (lost, or still waiting) in the same.
 function operation.reap()
   local t = now()
   local found = {}
-  for _, s in ipairs(redis.call('ZRANGEBYSCORE', lease, '-inf', t, 'LIMIT', 0, ARGV[2])) do
+  local over = t - tonumber(ARGV[3])
+  for _, s in ipairs(redis.call('ZRANGEBYSCORE', lease, '-inf', over, 'LIMIT', 0, ARGV[2])) do
     local at, state = string.match(redis.call('HGET', ep, s), '^(%d+):(%a)')
     at = tonumber(at)
     if state == 'R' then

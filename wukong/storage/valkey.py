@@ -97,12 +97,12 @@ class ValkeyStorage(Storage):
         prefix = _prefix(new.run)
         numbered = enumerate(zip(new.specs, new.inputs, strict=True))
         while some := list(islice(numbered, CHUNK)):
-            pipe = server.pipeline(transaction=False)
-            pipe.hset(prefix + "spec", mapping={number: spec for number, (spec, _) in some})
-            pipe.hset(prefix + "inp", mapping={number: _words(one) for number, (_, one) in some})
-            for key in ("spec", "inp") if some[0][0] == 0 else ():
-                pipe.expire(prefix + key, new.keep_seconds)
-            pipe.execute()
+            specs = [word for number, (spec, _) in some for word in (number, spec)]
+            inputs = [word for number, (_, one) in some for word in (number, _words(one))]
+            commands = [("HSET", prefix + "spec", *specs), ("HSET", prefix + "inp", *inputs)]
+            if some[0][0] == 0:
+                commands += [("EXPIRE", prefix + key, new.keep_seconds) for key in ("spec", "inp")]
+            exchange(server, [packed_command(*command) for command in commands])
 
     def manifest(self, run: str) -> bytes | None:
         key = _prefix(run) + "cfg"
@@ -136,6 +136,15 @@ class ValkeyStorage(Storage):
             if len(some) > 1 and arrival.last and answer is not None and not answer.here:
                 self.finish(run, lineage, arrival.segment)
         return answers
+
+    def hold(
+        self, run: str, lineage: Lineage, segment: int, child: tuple[int, int], after: int | None
+    ) -> Claim | None:
+        known = "" if after is None else after
+        who = (lineage.segment, pages.attempt(lineage))
+        reply = self._call(run, "hold", *who, segment, known, *child)
+        _unfenced(reply)
+        return next(iter(self._claims(run, reply[1])), None)
 
     def owned(self, run: str, lineage: Lineage) -> list[Claim]:
         prefix = _prefix(run)
@@ -175,8 +184,8 @@ class ValkeyStorage(Storage):
         _unfenced(reply)
         return Start(lineage.segment, int(reply[1]))
 
-    def reap(self, run: str, most: int = 100) -> list[Start]:
-        reply = self._call(run, "reap", most)
+    def reap(self, run: str, most: int = 100, late_seconds: float = 0.0) -> list[Start]:
+        reply = self._call(run, "reap", most, int(late_seconds * 1000))
         if reply[0] != b"OK":
             return []
         found = reply[1]
