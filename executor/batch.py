@@ -13,15 +13,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from dask.utils import key_split
-
 from executor.core import Core, Instruction
 from wukong.graph.spec import Spec
 from wukong.storage import Arrival, Claim
-from wukong.storage.serialisation import Frames
-
-SHORT_SECONDS = 0.002
-"""A segment is short if its kind takes less on average: about ten round trips of a network."""
+from wukong.storage.serialisation import Frames, Packed
 
 BATCH_SECONDS = 0.005
 BATCH_ARRIVALS = 64
@@ -33,23 +28,29 @@ BATCH_BYTES = 262_144
 class Walk:
     """One lineage on its way: its core, what it is to do, the values that it holds.
 
-    `after` is the segment whose output arrived last.
+    `spec` is the specification that was read last, of segment `read`; `output`, what is packed and
+    has not been sent; `sent`, how many bytes of it were, the last time; `after`, the segment whose
+    output arrived last.
     """
 
     core: Core
     todo: deque[Instruction]
     values: dict[int, Any] = field(default_factory=dict)
     spec: Spec | None = None
+    read: int = -1
+    output: Packed = b""
+    sent: int = 0
     after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """An output that is to arrive."""
+    """An output that is to arrive, and what was held for it."""
 
     walk: Walk
     claim: Claim
     arrival: Arrival
+    held: tuple[Claim, ...] = ()
 
 
 class Batch:
@@ -83,30 +84,3 @@ class Batch:
             or self._bytes >= BATCH_BYTES
             or time.monotonic() - self._since >= BATCH_SECONDS
         )
-
-
-NEWEST = 0.2
-"""How much the newest segment counts in the average of its kind: one stall is soon forgotten."""
-
-
-class Pace:
-    """How long segments have taken in this Executor, by kind: the name of their first task."""
-
-    def __init__(self) -> None:
-        self.longest = 0.0
-        self._average: dict[str, float] = {}
-
-    def took(self, spec: Spec, seconds: float) -> None:
-        """Remember a segment."""
-        kind = _kind(spec)
-        before = self._average.get(kind, seconds)
-        self._average[kind] = before + NEWEST * (seconds - before)
-        self.longest = max(self.longest, seconds)
-
-    def is_short(self, spec: Spec) -> bool:
-        """Tell whether a segment can be expected to be short."""
-        return self._average.get(_kind(spec), SHORT_SECONDS) < SHORT_SECONDS
-
-
-def _kind(spec: Spec) -> str:
-    return str(key_split(spec.tasks[0][0]))

@@ -21,6 +21,12 @@ LEVEL = 1
 FAST_BYTES_PER_SECOND = 400e6
 """Faster than anything worth sending can be compressed; then no sample is taken."""
 
+UNKNOWN_BYTES_PER_SECOND = 75e6
+"""What the network of a small function gives (docs/engine.md), as long as nothing was measured."""
+
+TRIP_SECONDS = 0.002
+"""Several round trips of a network."""
+
 UNPACKING = 0.4
 """How long unpacking takes, of the time that compressing took: 0.16 to 0.4 for what is worth it."""
 
@@ -39,6 +45,14 @@ class Compression:
         if size >= LARGE_BYTES and seconds > 0:
             before = self.bytes_per_second or size / seconds
             self.bytes_per_second = before + NEWEST * (size / seconds - before)
+
+    def seconds_for(self, size: int) -> float:
+        """Give how long the store takes to take, or to give, so many bytes."""
+        return size / (self.bytes_per_second or UNKNOWN_BYTES_PER_SECOND)
+
+    def is_slow(self, output: Packed) -> bool:
+        """Tell whether sending an output takes so long that a round trip to spare it may pay."""
+        return len(output) >= LARGE_BYTES and self.seconds_for(len(output)) > TRIP_SECONDS
 
     def packed(self, output: Packed) -> Packed:
         """Give an output, compressed if that pays for being written once and read once."""

@@ -187,7 +187,7 @@ class Core:
         self.past.extend(instructions)
         return instructions
 
-    def _step(self, event: Event) -> Sequence[Instruction]:
+    def _step(self, event: Event) -> Sequence[Instruction]:  # noqa: PLR0911 - one for each event
         match event:
             case Began(claims):
                 self._own(claims)
@@ -204,7 +204,7 @@ class Core:
             case ArrivedAt():
                 return self._arrived(event)
             case TimeUp(claim) if self.held:
-                # What nobody else can have is stored first, or it would be computed again and again.
+                # What nobody else has is stored first, or it is computed again and again.
                 self._disown(claim)
                 return [self._arrive(self._release())]
             case TimeUp():
@@ -250,7 +250,7 @@ class Core:
         return [*instructions, *idle, *self._next(known=True)]
 
     def _consume(self, claim: Claim) -> Sequence[Instruction]:
-        """Let go of the inputs of a segment that has run, and of its output if nobody here waits."""
+        """Let go of the inputs of a segment that has run, and of its output if nobody waits."""
         if claim.segment in self.released:
             # It let go of its inputs when it was held.
             return self._forget([claim.segment])
@@ -304,7 +304,7 @@ class Core:
             raise AssertionError(f"{self.held[-1].segment} is held, but not in memory")
 
 
-def _concerned(one: Event | Instruction) -> set[int]:
+def _concerned(one: Event | Instruction) -> set[int]:  # noqa: PLR0911 - one for each kind
     """Give the segments that an event or an instruction is about."""
     match one:
         case Began(claims):

@@ -29,15 +29,18 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
         return Pong("executor", __version__, machine.python_version()).to_event()
     message = ExecutorEvent.from_event(event)
     from executor.driver import Driver
-    from executor.place import place_of
+    from executor.place import place_of, threads_for
 
     _compute_nested_in_place()
+    place = place_of(context.aws_request_id)
     tally = Driver(
         message,
         surroundings.store(),
         surroundings.platform,
         lambda: context.get_remaining_time_in_millis() / 1000,
-        place_of(context.aws_request_id),
+        place,
+        start_seconds=surroundings.start_seconds(),
+        threads=threads_for(place.memory_mb),
     ).execute()
     return {
         "wukong": "executed",
@@ -47,6 +50,7 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
         "segments": len(tally.segments),
         "handed_off": tally.handed_off,
         "passed_on": tally.passed_on,
+        "kept": tally.kept,
     }
 
 

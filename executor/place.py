@@ -31,6 +31,17 @@ def place_of(request: str) -> Place:
     )
 
 
+VCPU_MB = 1769
+"""So much memory comes with one vCPU, and twice as much with two.
+https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
+"""
+
+
+def threads_for(memory_mb: int) -> int:
+    """Give how many threads run tasks where a function has so much memory; 0 MB: no function."""
+    return max(1, round(memory_mb / VCPU_MB))
+
+
 @lru_cache(maxsize=1)
 def _count() -> itertools.count[int]:
     """Count the invocations of this process; one object for all of them."""

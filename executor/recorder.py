@@ -112,9 +112,10 @@ class Recorder(Silent):
 
     def began(self, begun: Sequence[Begun], stopped: int) -> None:
         """Note the lineages that this Executor may run, and how many it may not."""
-        self._lineages = tuple(Start(one.lineage.segment, one.lineage.epoch) for one in begun)
-        self._stopped = stopped
-        self._began = _now() - self._zero
+        if not self._lineages:
+            self._began = _now() - self._zero
+        self._lineages += tuple(Start(one.lineage.segment, one.lineage.epoch) for one in begun)
+        self._stopped += stopped
 
     def reading(self) -> None:
         """Note that inputs are about to be read."""
@@ -179,8 +180,10 @@ class Recorder(Silent):
     def arrived(self, claim: Claim, seconds: float, here: Sequence[Claim]) -> None:
         """Note that the output is official, and which segments this has made ready here."""
         at = _now() - self._zero
-        row = self._open.pop(claim.segment)
-        row[ARRIVE], row[ARRIVED] = seconds, at
+        row = self._open.pop(claim.segment, None)
+        # None if it was written already, or if two epochs of a lineage are both here.
+        if row is not None:
+            row[ARRIVE], row[ARRIVED] = seconds, at
         for child in here:
             self._ready[child.segment] = at
 

@@ -26,12 +26,16 @@ class Snapshots:
         self._saved: dict[bytes, bytes] = {}
 
     def save(self) -> None:
-        keys = list(self._server.scan_iter(self._pattern))
-        with self._server.pipeline(transaction=True) as pipe:
-            for key in keys:
-                pipe.dump(key)
-            dumps = pipe.execute()
-        self._saved = {key: one for key, one in zip(keys, dumps, strict=True) if one is not None}
+        # In one step: a key that is written after the names are read would be missing.
+        found = self._server.eval(
+            "local all = {} "
+            "for _, key in ipairs(redis.call('KEYS', ARGV[1])) do "
+            "all[#all + 1] = key; all[#all + 1] = redis.call('DUMP', key) end "
+            "return all",
+            0,
+            self._pattern.replace("{", "[{]"),
+        )
+        self._saved = dict(zip(found[::2], found[1::2], strict=True))
 
     def restore(self) -> None:
         with self._server.pipeline(transaction=True) as pipe:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from dask._task_spec import Task
 
-from executor.batch import BATCH_ARRIVALS, BATCH_BYTES, SHORT_SECONDS, Batch, Pace, Pending, Walk
+from executor.batch import BATCH_ARRIVALS, BATCH_BYTES, Batch, Pending, Walk
 from executor.core import Core
 from executor.driver import Driver
+from executor.pace import SHORT_SECONDS, Pace
 from tests.executor.test_driver import Recorder
 from wukong.graph.spec import Spec, encode
 from wukong.messages import ExecutorEvent, Start, Targets

@@ -20,6 +20,8 @@ from executor.core import (
     Forget,
     Halt,
     HandOff,
+    Held,
+    Hold,
     PassOn,
     TimeUp,
 )
@@ -105,10 +107,48 @@ def test_fenced_means_stop_and_discard() -> None:
 def test_without_time_a_lineage_is_passed_on_with_all_that_it_owns() -> None:
     core, leaf, one, two = Core(Lineage(0, 1)), claim(0), claim(1, 0), claim(2, 0)
     steps(core, Began((leaf,)), Computed(leaf), arrived(leaf, one, two))
-    assert steps(core, TimeUp()) == [Forget((0,)), PassOn()]
+    assert steps(core, TimeUp(one)) == [Forget((0,)), PassOn()]
 
 
 def test_a_failed_task_ends_the_lineage() -> None:
     core, leaf = Core(Lineage(0, 1)), claim(0)
     steps(core, Began((leaf, claim(1))))
     assert steps(core, Failed(leaf)) == [Halt(known=True)]
+
+
+def test_a_big_output_is_held_where_its_only_consumer_waits_for_it_alone() -> None:
+    core, leaf, child = Core(Lineage(0, 1)), claim(0), claim(1, 0)
+    steps(core, Began((leaf,)))
+    assert steps(core, Computed(leaf, hold=True)) == [Hold(leaf)]
+    assert steps(core, Held(leaf, child)) == [Compute(child)], "nothing is stored"
+    assert steps(core, Computed(child)) == [Arrive(child, last=True, held=(leaf,))]
+    assert steps(core, arrived(child)) == [Forget((0, 1)), Halt(known=True)]
+
+
+def test_a_big_output_whose_consumer_waits_for_others_arrives() -> None:
+    core, leaf = Core(Lineage(0, 1)), claim(0)
+    steps(core, Began((leaf,)), Computed(leaf, hold=True))
+    assert steps(core, Held(leaf, None)) == [Arrive(leaf, last=True)]
+
+
+def test_outputs_that_are_held_one_for_another_become_official_together() -> None:
+    core, leaf, one, two = Core(Lineage(0, 1)), claim(0), claim(1, 0), claim(2, 1, 5)
+    steps(core, Began((leaf,)), Computed(leaf, hold=True), Held(leaf, one))
+    assert steps(core, Computed(one, hold=True)) == [Hold(one)]
+    (forget, fetch) = steps(core, Held(one, two))
+    assert (forget, fetch) == (Forget((0,)), Fetch(two, (DataRef(5, "5.1"),)))
+    assert steps(core, Fetched(two), Computed(two)) == [Arrive(two, last=True, held=(leaf, one))]
+
+
+def test_without_time_what_is_held_is_stored_before_the_lineage_is_passed_on() -> None:
+    core, leaf, child = Core(Lineage(0, 1)), claim(0), claim(1, 0)
+    steps(core, Began((leaf,)), Computed(leaf, hold=True), Held(leaf, child))
+    assert steps(core, TimeUp(child)) == [Arrive(leaf, last=True)]
+    assert steps(core, arrived(leaf, child)) == [Compute(child)], "it is owned already"
+    assert steps(core, TimeUp(child)) == [Forget((0,)), PassOn()]
+
+
+def test_the_story_of_a_segment_is_told_in_order() -> None:
+    core, leaf, child = Core(Lineage(0, 1)), claim(0), claim(1, 0)
+    steps(core, Began((leaf,)), Computed(leaf), arrived(leaf, child), Computed(child))
+    assert core.story(1) == ["ArrivedAt 0, 1", "Compute 1", "Computed 1", "Arrive 1"]

@@ -52,7 +52,7 @@ def test_the_times_of_a_segment_follow_one_another() -> None:
 def test_a_segment_that_fails_is_noted_and_never_arrived() -> None:
     storage = MemoryStorage()
     new = fork("run")
-    storage.create(replace(new, specs=[b"no specification", *new.specs[1:]]))
+    storage.create(replace(new, specs=[b"no specification", *list(new.specs)[1:]]))
     execute(storage, Start(0))
     (note,) = notes(storage)
     assert note.failed == 0

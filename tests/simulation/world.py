@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 from unittest import mock
 
+from executor.compression import Compression
 from executor.driver import Driver
 from wukong.graph.segments import Segment
 from wukong.graph.spec import Spec, encode
@@ -100,6 +101,9 @@ class World:
         self.executions = 0
         # With one Executor at a time, many lineages travel together.
         self.parallelism = self.random.choice([None, None, 1])
+        self.holds = self.random.random() < 0.5
+        # Where starting costs something, children that take nothing are kept.
+        self.start_seconds = self.random.choice([0.0, 0.05])
         self.executors: list[Executor] = []
         self.waiting = {one.number for one in self.segments if one.root}
         self.refused: list[ExecutorEvent] = []
@@ -118,9 +122,10 @@ class World:
             If it has not ended after so many steps.
         """
         self.store.create(self._new_run())
-        # In half of the worlds all inputs are too big to come with a claim.
+        # In half of the worlds all inputs are too big to come with a claim, and outputs are held.
         inline = mock.patch("wukong.storage.memory.INLINE_BYTES", self.random.choice([0, 4096]))
-        with mock.patch("executor.driver.Heartbeat", Beating), inline:
+        slow = mock.patch.object(Compression, "is_slow", return_value=self.holds)
+        with mock.patch("executor.driver.Heartbeat", Beating), inline, slow:
             try:
                 leaves = Starter(self).grouped([Start(leaf) for leaf in self._leaves()])
                 self.start([ExecutorEvent(RUN, starts, TARGETS) for starts in leaves])
@@ -213,7 +218,13 @@ class World:
         gate: Any = Gate(self, executor)
         try:
             executor.park()
-            Driver(executor.event, gate, lambda: Starter(self), lambda: left).execute()
+            Driver(
+                executor.event,
+                gate,
+                lambda: Starter(self),
+                lambda: left,
+                start_seconds=self.start_seconds,
+            ).execute()
         except (Killed, StorageError):
             pass
         except BaseException as error:  # noqa: BLE001 - whatever it is, the test is to see it
@@ -322,8 +333,15 @@ class Starter(Platform):
 class Beating:
     """Instead of the thread that extends leases: the world does it while time passes."""
 
-    def __init__(self, _storage: object, _run: str, begun: Sequence[Begun]) -> None:
-        self._lineages = [one.lineage for one in begun]
+    def __init__(self, *_: object) -> None:
+        self._lineages: list[Lineage] = []
+
+    def look_after(self, _: object) -> None:
+        """Nothing takes long here."""
+
+    def add(self, begun: Sequence[Begun]) -> None:
+        """Extend these too."""
+        self._lineages += [one.lineage for one in begun]
 
     def __enter__(self) -> Beating:
         _turn.executor.lineages = self._lineages

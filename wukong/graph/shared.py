@@ -39,7 +39,9 @@ CACHE_BYTES = 256 * 1024 * 1024
 
 _TEXTS = frozenset({bytes, bytearray, str})
 _SIZED = _TEXTS | {list, dict, set, frozenset}
-_SHORT = dict.fromkeys(_TEXTS, LARGE_BYTES // 4) | dict.fromkeys(_SIZED - _TEXTS, 512)
+_SHORT: dict[Any, int] = dict.fromkeys(_TEXTS, LARGE_BYTES // 4) | dict.fromkeys(
+    _SIZED - _TEXTS, 512
+)
 """What has fewer characters or items is not large; so most of a graph need not be looked at."""
 
 _NEVER = frozenset(

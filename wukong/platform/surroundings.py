@@ -34,6 +34,19 @@ def platform() -> Platform:
     return _platforms[which]
 
 
+START_SECONDS = 0.05
+"""What Lambda takes to start an Executor in a warm environment (docs/fanout.md)."""
+
+
+def start_seconds() -> float:
+    """Give what starting an Executor costs here, without opening the platform.
+
+    On this machine it costs nothing worth counting, and who runs what follows from the number of
+    workers.
+    """
+    return START_SECONDS if settings().get("WUKONG_PLATFORM", "aws") == "aws" else 0.0
+
+
 def _open_platform(name: str, queue: str) -> Platform:
     if name == "aws":
         from wukong.platform.aws import AwsPlatform

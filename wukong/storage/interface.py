@@ -129,7 +129,7 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Unstored:
-    """A segment that has run, but whose output only its lineage has: which, and what it consumed."""
+    """A segment whose output only its lineage has: which, and what it consumed."""
 
     segment: int
     inputs: tuple[int, ...]

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
-from itertools import islice
 from typing import Any
 
 from valkey.exceptions import NoScriptError
 
 from wukong.messages import Start
 from wukong.storage import pages, values
+from wukong.storage.creation import CHUNK, CONTROL, Creation, clock, data_key, names_of, prefix_of
 from wukong.storage.interface import (
     Arrival,
     Arrived,
@@ -38,17 +38,8 @@ from wukong.storage.wire import Pieces, exchange, packed_command, packed_words
 
 LISTEN_SECONDS = REPLY_SECONDS / 2
 
-CHUNK = 1000
-"""How many fields one command writes: long commands would keep the server from others."""
-
 NOTES = 256
 """How many notes one command reads: a few hundred bytes each, at most some 200 KB."""
-
-_CONTROL = (
-    *("st", "done", "cnt", "claim", "refs", "lease", "ep"),
-    *("ver", "news", "cfg", "spec", "inp", "err", "left"),
-)
-"""The keys of a run, in the order in which protocol.lua names them."""
 
 
 class ValkeyStorage(Storage):
@@ -62,54 +53,15 @@ class ValkeyStorage(Storage):
         self.nodes = Nodes(url)
 
     def create(self, new: NewRun) -> None:
-        prefix, keep = _prefix(new.run), new.keep_seconds
-        count, leaves = len(new.references), set(new.leaves)
-
-        def write(server: Any) -> None:
-            self._write_specs(server, new)
-            for number, blob in enumerate(new.shared):
-                shared.append(key := _data_key(new.run, shared_ref(number)))
-                exchange(server, [packed_command(*c) for c in values.storing(key, blob, keep)])
-            pipe = server.pipeline(transaction=False)
-            pipe.set(prefix + "done", bytes(count // 8 + 1))
-            pipe.set(prefix + "cnt", bytes(4 * count))
-            pipe.set(prefix + "claim", _u32(i + 1 if i in leaves else 0 for i in range(count)))
-            pipe.set(prefix + "refs", struct.pack(f">{count}i", *new.references))
-            pipe.hset(prefix + "cfg", mapping={**_config(new), "shared": len(set(shared))})
-            deadline = _clock(server) + int(new.handoff_seconds * 1000)
-            pipe.zadd(prefix + "lease", _with_sentinel("inf", leaves, deadline))
-            pipe.hset(prefix + "ep", mapping=_with_sentinel("", leaves, "1:P"))
-            pipe.hset(prefix + "ver", "-", "")
-            pipe.hset(prefix + "left", "-", "")
-            pipe.xadd(prefix + "news", {"created": count})
-            pipe.rpush(prefix + "notes", "-")
-            for key in (*_CONTROL[1:], "notes"):
-                pipe.expire(prefix + key, keep)
-            # Last, because whoever sees the state may use all the rest.
-            pipe.set(prefix + "st", RunState.RUNNING, ex=keep)
-            pipe.execute()
-
-        shared: list[str] = []
+        creation = Creation(new)
         try:
-            self.nodes.on(new.run, write)
+            self.nodes.on(new.run, creation.write)
         except BaseException:
-            self.nodes.on(new.run, lambda server: server.unlink(*_names(new.run), *shared))
+            self.nodes.on(new.run, creation.undo)
             raise
 
-    def _write_specs(self, server: Any, new: NewRun) -> None:
-        """Write specifications as they are made, some at a time; they expire from the start."""
-        prefix = _prefix(new.run)
-        numbered = enumerate(zip(new.specs, new.inputs, strict=True))
-        while some := list(islice(numbered, CHUNK)):
-            specs = [word for number, (spec, _) in some for word in (number, spec)]
-            inputs = [word for number, (_, one) in some for word in (number, _words(one))]
-            commands = [("HSET", prefix + "spec", *specs), ("HSET", prefix + "inp", *inputs)]
-            if some[0][0] == 0:
-                commands += [("EXPIRE", prefix + key, new.keep_seconds) for key in ("spec", "inp")]
-            exchange(server, [packed_command(*command) for command in commands])
-
     def manifest(self, run: str) -> bytes | None:
-        key = _prefix(run) + "cfg"
+        key = prefix_of(run) + "cfg"
         found = self.nodes.on(run, lambda server: server.hget(key, "manifest"))
         return bytes(found) if found is not None else None
 
@@ -128,7 +80,7 @@ class ValkeyStorage(Storage):
         before: list[tuple[Any, ...]] = []
         garbage: list[DataRef] = []
         for lineage, arrival in arrivals:
-            key = _data_key(run, DataRef(arrival.segment, lineage.version))
+            key = data_key(run, DataRef(arrival.segment, lineage.version))
             before += values.storing(key, arrival.output, self._keep(run))
             garbage += arrival.garbage
         calls = [pages.calls(*one) for one in arrivals]
@@ -151,7 +103,7 @@ class ValkeyStorage(Storage):
         return next(iter(self._claims(run, reply[1])), None)
 
     def owned(self, run: str, lineage: Lineage) -> list[Claim]:
-        prefix = _prefix(run)
+        prefix = prefix_of(run)
         left = self.nodes.on(run, lambda server: server.hgetall(prefix + "left"))
         for name, page in left.items():
             if name.isdigit():
@@ -197,9 +149,9 @@ class ValkeyStorage(Storage):
 
     def expire(self, run: str, segments: Sequence[int]) -> None:
         def end(server: Any) -> None:
-            over = dict.fromkeys(map(str, segments), _clock(server))
+            over = dict.fromkeys(map(str, segments), clock(server))
             # Only where there still is a lease: the others are done.
-            server.zadd(_prefix(run) + "lease", over, xx=True)
+            server.zadd(prefix_of(run) + "lease", over, xx=True)
 
         if segments:
             self.nodes.on(run, end)
@@ -208,11 +160,11 @@ class ValkeyStorage(Storage):
         return bool(self._call(run, "stop", str(state), failure)[0] == b"OK")
 
     def failure(self, run: str) -> bytes | None:
-        found = self.nodes.on(run, lambda server: server.get(_prefix(run) + "err"))
+        found = self.nodes.on(run, lambda server: server.get(prefix_of(run) + "err"))
         return bytes(found) if found is not None else None
 
     def news(self, run: str, bookmark: str, timeout: float) -> News:
-        key = _prefix(run) + "news"
+        key = prefix_of(run) + "news"
         wait = max(1, int(min(timeout, LISTEN_SECONDS) * 1000))
         after = {key: bookmark or "0"}
         found = self.nodes.on(run, lambda server: server.xread(after, block=wait))
@@ -227,7 +179,7 @@ class ValkeyStorage(Storage):
         return News(tuple(roots), ended, bookmark)
 
     def status(self, run: str) -> RunStatus:
-        prefix = _prefix(run)
+        prefix = prefix_of(run)
 
         def look(server: Any) -> Any:
             pipe = server.pipeline(transaction=False)
@@ -243,7 +195,7 @@ class ValkeyStorage(Storage):
     def read(self, run: str, refs: Sequence[DataRef]) -> list[bytes | bytearray | None]:
         if not refs:
             return []
-        keys = [_data_key(run, ref) for ref in refs]
+        keys = [data_key(run, ref) for ref in refs]
         return self.nodes.on(run, lambda server: values.reading(server, keys))
 
     def versions(self, run: str, segments: Sequence[int]) -> list[DataRef | None]:
@@ -254,7 +206,7 @@ class ValkeyStorage(Storage):
         def look(server: Any) -> list[bytes | None]:
             pipe = server.pipeline(transaction=False)
             for first in range(0, len(names), CHUNK):
-                pipe.hmget(_prefix(run) + "ver", names[first : first + CHUNK])
+                pipe.hmget(prefix_of(run) + "ver", names[first : first + CHUNK])
             return [version for some in pipe.execute() for version in some]
 
         found = self.nodes.on(run, look)
@@ -268,7 +220,7 @@ class ValkeyStorage(Storage):
             self._call_all(run, _freeing(refs))
 
     def put_batch(self, run: str, name: str, events: bytes) -> None:
-        key, keep = _prefix(run) + "batch", self._keep(run)
+        key, keep = prefix_of(run) + "batch", self._keep(run)
 
         def write(server: Any) -> None:
             server.pipeline().hset(key, name, events).expire(key, keep).execute()
@@ -276,16 +228,16 @@ class ValkeyStorage(Storage):
         self.nodes.on(run, write)
 
     def get_batch(self, run: str, name: str) -> bytes | None:
-        key = _prefix(run) + "batch"
+        key = prefix_of(run) + "batch"
         found = self.nodes.on(run, lambda server: server.hget(key, name))
         return bytes(found) if found is not None else None
 
     def note(self, run: str, blob: bytes) -> None:
         # Only where `create` has left the list: a run that is dropped stays so.
-        self.nodes.on(run, lambda server: server.rpushx(_prefix(run) + "notes", blob))
+        self.nodes.on(run, lambda server: server.rpushx(prefix_of(run) + "notes", blob))
 
     def notes(self, run: str) -> list[bytes]:
-        key = _prefix(run) + "notes"
+        key = prefix_of(run) + "notes"
         found: list[bytes] = []
 
         def look(server: Any) -> list[bytes]:
@@ -297,19 +249,19 @@ class ValkeyStorage(Storage):
         return found
 
     def drop(self, run: str) -> None:
-        prefix = _prefix(run)
+        prefix = prefix_of(run)
 
         def remove(server: Any) -> None:
             versions = server.hgetall(prefix + "ver")
             shared = range(int(server.hget(prefix + "cfg", "shared") or 0))
-            data = [_data_key(run, shared_ref(number)) for number in shared]
+            data = [data_key(run, shared_ref(number)) for number in shared]
             data += [
-                _data_key(run, DataRef(int(segment), version.decode()))
+                data_key(run, DataRef(int(segment), version.decode()))
                 for segment, version in versions.items()
                 if version
             ]
             # The state goes first: whoever still works for the run is told to stop.
-            names = _names(run)
+            names = names_of(run)
             for first in range(0, len(names) + len(data), CHUNK):
                 server.unlink(*(names + data)[first : first + CHUNK])
 
@@ -324,7 +276,7 @@ class ValkeyStorage(Storage):
     def _keep(self, run: str) -> int:
         """Seconds that the run's keys are kept; its Executors learn it once."""
         if run not in self._kept:
-            key = _prefix(run) + "cfg"
+            key = prefix_of(run) + "cfg"
             self._kept[run] = int(self.nodes.on(run, lambda server: server.hget(key, "keep")) or 60)
         return self._kept[run]
 
@@ -385,58 +337,15 @@ class ValkeyStorage(Storage):
     def _packed_call(self, run: str, call: tuple[Any, ...]) -> Pieces:
         """Pack a call of the script; its keys, most of it, are packed once for a run."""
         if run not in self._keys:
-            names = [_prefix(run) + key for key in _CONTROL]
+            names = [prefix_of(run) + key for key in CONTROL]
             self._keys[run] = packed_words("EVALSHA", self._sha, len(names), *names)
-        words = 3 + len(_CONTROL) + len(call)
+        words = 3 + len(CONTROL) + len(call)
         return [b"*%d\r\n" % words, self._keys[run], packed_words(*call)]
-
-
-def _clock(server: Any) -> int:
-    """Give the server's clock in milliseconds; leases use no other clock."""
-    seconds, microseconds = server.time()
-    return int(seconds) * 1000 + int(microseconds) // 1000
-
-
-def _config(new: NewRun) -> Mapping[str, int | bytes]:
-    return {
-        "ttl": int(new.lease_seconds * 1000),
-        "handoff": int(new.handoff_seconds * 1000),
-        "live": new.max_live,
-        "keep": new.keep_seconds,
-        "manifest": new.manifest,
-    }
-
-
-def _prefix(run: str) -> str:
-    return f"w:{{{run}}}:"
-
-
-def _names(run: str) -> list[str]:
-    """Name all keys of a run but those of its data."""
-    return [_prefix(run) + key for key in (*_CONTROL, "batch", "notes")]
-
-
-def _data_key(run: str, ref: DataRef) -> str:
-    return f"{_prefix(run)}d{ref.segment}.{ref.version}"
 
 
 def _freeing(refs: Sequence[DataRef]) -> list[tuple[Any, ...]]:
     parts = [refs[first : first + CHUNK] for first in range(0, len(refs), CHUNK)]
     return [("free", *(x for ref in part for x in (ref.segment, ref.version))) for part in parts]
-
-
-def _with_sentinel(sentinel: object, leaves: Iterable[int], value: object) -> dict[str, object]:
-    """Give one value for each leaf, and a member that keeps the key (and its TTL) when all end."""
-    return {"-": sentinel, **{str(leaf): value for leaf in leaves}}
-
-
-def _words(numbers: Sequence[int]) -> str:
-    return " ".join(map(str, numbers))
-
-
-def _u32(numbers: Iterable[int]) -> bytes:
-    values = list(numbers)
-    return struct.pack(f">{len(values)}I", *values)
 
 
 def _unfenced(reply: list[Any]) -> None:

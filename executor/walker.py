@@ -1,0 +1,358 @@
+"""One thread of an Executor: runs lineages one after another, as their cores instruct.
+
+A failing task ends the run, with the remote traceback. Outputs of short segments arrive together
+(batch.py); children that are worth less than starting an Executor are kept (work.py).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from executor.batch import Batch, Pending, Walk
+from executor.compression import compression_for
+from executor.core import (
+    Arrive,
+    ArrivedAt,
+    Began,
+    Compute,
+    Computed,
+    Core,
+    Delete,
+    Event,
+    Failed,
+    FencedOff,
+    Fetch,
+    Fetched,
+    Forget,
+    Halt,
+    HandOff,
+    Held,
+    Hold,
+    Instruction,
+    PassOn,
+    TimeUp,
+)
+from executor.heartbeat import Heartbeat
+from executor.recorder import Silent
+from executor.work import Work
+from wukong.graph.shared import shared_of
+from wukong.graph.spec import Spec
+from wukong.messages import Reason, Start
+from wukong.storage import Arrival, Begun, Claim, DataRef, Fenced, Lineage, Unstored
+from wukong.storage.notes import Way
+from wukong.storage.serialisation import Packed, loads, pack
+
+RESERVE_SECONDS = 10.0
+"""Kept back at the end of an invocation: to store an output, and to leave the rest to another."""
+
+LONGER = 1.5
+"""How much longer than the longest segment so far the next one may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an Executor may take.
+
+    Attributes
+    ----------
+    seconds_left
+        Gives how long this invocation may still run.
+    start_seconds
+        What starting an Executor costs; segments that take less together are run in place.
+    """
+
+    seconds_left: Callable[[], float]
+    start_seconds: float
+
+
+class Walker:
+    """Runs lineages of `work` until there are none."""
+
+    def __init__(self, work: Work, heartbeat: Heartbeat, recorder: Silent, limits: Limits) -> None:
+        self._work = work
+        self._run = work.run
+        self._storage = work.storage
+        self._heartbeat = heartbeat
+        self.recorder = recorder
+        self._limits = limits
+        self._compression = compression_for(work.storage)
+        self._garbage: list[DataRef] = []
+        self._batch = Batch()
+        self._going: deque[Walk] = deque()
+        self._inputs: Iterable[object] = ()
+        self.task = "(none)"
+        self.since: float | None = None
+
+    def run(self) -> None:
+        """Advance lineages in turn, those that have got furthest first."""
+        while not self._work.failed:
+            walk = self._next()
+            if walk is not None:
+                self._advance(walk)
+                if not walk.todo and walk.core.halted:
+                    self._heartbeat.release(walk.core.lineage)
+                if self._batch.is_full():
+                    self._flush()
+            elif self._batch.pending:
+                self._flush()
+            elif not self._work.wait():
+                break
+        self._storage.free(self._run, self._garbage)
+        self.recorder.close()
+
+    def _next(self) -> Walk | None:
+        if self._going:
+            return self._going.popleft()
+        begun = self._work.next(self.recorder, self._heartbeat)
+        return None if begun is None else self._open(begun)
+
+    def _open(self, begun: Begun) -> Walk:
+        core = Core(begun.lineage)
+        return Walk(core, deque(core.step(Began(self._claims(begun)))))
+
+    def _claims(self, begun: Begun) -> tuple[Claim, ...]:
+        """Give what a lineage starts with: its start segment, or on a re-drive all that it owns."""
+        if begun.lineage.epoch == 1:
+            return (begun.claim,)
+        with suppress(Fenced):
+            return tuple(self._storage.owned(self._run, begun.lineage))
+        return ()
+
+    def _advance(self, walk: Walk) -> None:
+        """Perform what a lineage is to do, until an output of it is ready to arrive."""
+        while walk.todo:
+            instruction = walk.todo.popleft()
+            if isinstance(instruction, Fetch | Compute) and self._is_time_up():
+                walk.todo.extend(walk.core.step(TimeUp(instruction.claim)))
+                continue
+            event = self._perform(walk, instruction)
+            if isinstance(event, Failed):
+                self.recorder.failed(walk.core.lineage, event.claim)
+            if event is not None:
+                walk.todo.extend(walk.core.step(event))
+
+    def _perform(self, walk: Walk, instruction: Instruction) -> Event | None:  # noqa: C901 - a case each
+        match instruction:
+            case Fetch(claim, refs):
+                return self._fetch(walk, claim, refs)
+            case Compute(claim):
+                return self._compute(walk, claim)
+            case Hold(claim):
+                return self._hold(walk, claim)
+            case Arrive():
+                return self._prepare(walk, instruction)
+            case HandOff(starts):
+                self._fan_out(walk, starts)
+            case Delete(refs):
+                # With the next arrival, which then costs no round trip of its own.
+                self._garbage += refs
+            case Forget(segments):
+                for segment in segments:
+                    walk.values.pop(segment, None)
+            case PassOn():
+                self.recorder.handing_off()
+                self.recorder.handed_off(self._work.pass_on([walk.core.lineage]))
+            case Halt(known) if not known:
+                self._storage.finish(self._run, walk.core.lineage, walk.after)
+        return None
+
+    def _is_time_up(self) -> bool:
+        """Tell whether a segment as long as the longest so far might not end in time.
+
+        The first one always runs: where it does not fit, none would.
+        """
+        longest = self._work.pace.longest
+        return bool(longest) and self._limits.seconds_left() < RESERVE_SECONDS + LONGER * longest
+
+    def _fetch(self, walk: Walk, claim: Claim, refs: Sequence[DataRef]) -> Event:
+        self.recorder.reading()
+        for ref, data in zip(refs, self._read(claim, refs), strict=True):
+            if data is None and not self._is_still_so(walk.core.lineage, claim):
+                # A newer epoch has done this already and freed the inputs, or the store has lost
+                # its last writes: not ours to complain.
+                return FencedOff()
+            if data is None:
+                self._work.fail(
+                    f"(input of segment {claim.segment})",
+                    f"output {ref.version} of segment {ref.segment} is not in the store: it was "
+                    "evicted, or has outlived its time",
+                )
+                return Failed(claim)
+            try:
+                walk.values[ref.segment] = loads(data)
+            except Exception as error:  # noqa: BLE001 - user classes decide what unpickling raises
+                self._work.fail(f"(input of segment {claim.segment})", "cannot be unpickled", error)
+                return Failed(claim)
+        return Fetched(claim)
+
+    def _read(self, claim: Claim, refs: Sequence[DataRef]) -> list[bytes | bytearray | None]:
+        """Give the data of inputs: what came with the claim, what is shared, and the rest."""
+        known: dict[DataRef, bytes | bytearray | None] = dict(
+            zip(claim.inputs, claim.values, strict=False)
+        )
+        known = {ref: data for ref, data in known.items() if data is not None}
+        shared = {ref: self._work.shared[ref] for ref in refs if self._work.shared.get(ref)}
+        ways: dict[Way, Collection[DataRef]] = {
+            Way.CLAIM: [ref for ref in refs if ref in known],
+            Way.GROUP: shared,
+        }
+        known |= shared
+        missing = [ref for ref in refs if ref not in known]
+        if missing:
+            earlier = self._work.earlier
+            ways[Way.STORE] = missing
+            ways[Way.PROCESS] = earlier.known(self._run, missing)
+            known |= dict(zip(missing, earlier.read(self._run, missing), strict=True))
+        self.recorder.read(claim, known, ways)
+        return [known[ref] for ref in refs]
+
+    def _is_still_so(self, lineage: Lineage, claim: Claim) -> bool:
+        """Tell whether the store says the same of a claim as it did."""
+        with suppress(Fenced):
+            owned = self._storage.owned(self._run, lineage)
+            return any((one.segment, one.inputs) == (claim.segment, claim.inputs) for one in owned)
+        return False
+
+    def _spec(self, walk: Walk, claim: Claim) -> Spec:
+        """Read a specification; raises whatever importing the tasks' modules raises."""
+        if walk.spec is None or walk.read != claim.segment:
+            walk.spec = Spec.from_bytes(claim.spec, shared_of(self._storage, self._run))
+            walk.read = claim.segment
+        return walk.spec
+
+    def _compute(self, walk: Walk, claim: Claim) -> Event:
+        self.task, self._inputs = f"(segment {claim.segment})", ()
+        self.recorder.loading()
+        try:
+            spec = self._spec(walk, claim)
+        except Exception as error:  # noqa: BLE001 - the tasks' modules decide what importing raises
+            self._work.fail(self.task, "", error)
+            return Failed(claim)
+        self.recorder.loaded()
+        if not self._work.pace.is_short(spec):
+            # What is done already is not to wait for it.
+            self._flush()
+        self.recorder.computing()
+        began = self.since = time.monotonic()
+        try:
+            values = walk.values
+            values[claim.segment] = spec.run(values, self._on_task, self._work.event.retries)
+        except BaseException as error:  # noqa: BLE001 - also SystemExit: a task must not end us
+            self._work.fail(self.task, "", error, self._inputs)
+            return Failed(claim)
+        finally:
+            self.since = None
+        self._work.took(spec, time.monotonic() - began)
+        self.recorder.computed()
+        return self._computed(walk, claim, spec)
+
+    def _on_task(self, key: object, inputs: Iterable[object]) -> None:
+        """Note which task runs, and whose values it is given."""
+        self.task, self._inputs = str(key), inputs
+
+    def _computed(self, walk: Walk, claim: Claim, spec: Spec) -> Event:
+        """Pack the output, and tell whether it is worth holding back."""
+        try:
+            walk.output = self._compression.packed(pack(walk.values[claim.segment]))
+        except Exception as error:  # noqa: BLE001 - user classes decide what pickling raises
+            self._work.fail(self.task, "its value cannot be pickled", error, self._inputs)
+            return Failed(claim)
+        alone = len(spec.children) == 1 and not spec.root
+        return Computed(claim, alone and self._compression.is_slow(walk.output))
+
+    def _hold(self, walk: Walk, claim: Claim) -> Event:
+        """Ask whether the only consumer of an output can run here at once."""
+        ((child, need),) = self._spec(walk, claim).children
+        lineage = walk.core.lineage
+        try:
+            own = self._storage.hold(self._run, lineage, claim.segment, (child, need), walk.after)
+        except Fenced:
+            return FencedOff()
+        if own is not None:
+            self.recorder.packed(lineage, claim, b"")
+            walk.output = b""
+        return Held(claim, own)
+
+    def _prepare(self, walk: Walk, arrive: Arrive) -> Event | None:
+        """Put an output among those that are to arrive; the lineage goes on when it has."""
+        claim = arrive.claim
+        spec = self._spec(walk, claim)
+        output = walk.output or self._packed_again(walk, claim)
+        arrival = Arrival(
+            segment=claim.segment,
+            output=output,
+            root=spec.root,
+            inputs=tuple(segment for segment, _ in spec.inputs),
+            children=spec.children,
+            last=arrive.last,
+            after=walk.after,
+            held=tuple(
+                Unstored(one.segment, tuple(ref.segment for ref in one.inputs))
+                for one in arrive.held
+            ),
+        )
+        walk.output = b""
+        self._batch.add(Pending(walk, claim, arrival, arrive.held))
+        self.recorder.packed(walk.core.lineage, claim, output)
+        return None
+
+    def _packed_again(self, walk: Walk, claim: Claim) -> Packed:
+        """Pack an output that was held, and is stored after all."""
+        return self._compression.packed(pack(walk.values[claim.segment]))
+
+    def _flush(self) -> None:
+        """Let what has been computed arrive, and do at once what others may be waiting for."""
+        pending = self._batch.take()
+        if not pending:
+            return
+        first = replace(pending[0].arrival, garbage=tuple(self._garbage))
+        arrivals = [first, *(one.arrival for one in pending[1:])]
+        lineages = [one.walk.core.lineage for one in pending]
+        begun = time.perf_counter()
+        arrived = self._storage.arrive_all(self._run, list(zip(lineages, arrivals, strict=True)))
+        size = sum(len(arrival.output) for arrival in arrivals)
+        seconds = time.perf_counter() - begun
+        self._compression.sent(size, seconds)
+        self._garbage.clear()
+        for one, answer in zip(pending, arrived, strict=True):
+            event: Event = FencedOff()
+            if answer is not None:
+                self._work.tally.segments += [claim.segment for claim in (*one.held, one.claim)]
+                for claim in one.held:
+                    self.recorder.arrived(claim, 0.0, ())
+                self.recorder.arrived(one.claim, seconds, answer.here)
+                one.walk.after = one.claim.segment
+                event = ArrivedAt(one.claim, answer.here, answer.handed_off, answer.deletable)
+            one.walk.sent = len(one.arrival.output)
+            one.walk.todo.extend(one.walk.core.step(event))
+            while one.walk.todo and not isinstance(one.walk.todo[0], Fetch | Compute):
+                self._perform(one.walk, one.walk.todo.popleft())
+        self._going.extendleft(one.walk for one in reversed(pending))
+        self.recorder.flush()
+
+    def _fan_out(self, walk: Walk, starts: Sequence[Start]) -> None:
+        """Keep as many children as are worth less than starting an Executor; hand off the rest."""
+        room = self._room(walk)
+        self._work.keep(starts[:room])
+        if away := starts[room:]:
+            self.recorder.handing_off()
+            self.recorder.handed_off(self._work.hand_off(away, Reason.FAN_OUT, room))
+
+    def _room(self, walk: Walk) -> int:
+        """Give how many segments like the one that this lineage becomes are worth one start.
+
+        A started Executor costs its start, and reads what is in memory here.
+        """
+        worth = self._limits.start_seconds
+        claims = [one.claim for one in walk.todo if isinstance(one, Fetch | Compute)]
+        if not worth or not claims:
+            return 0
+        try:
+            spec = self._spec(walk, claims[0])
+        except Exception:  # noqa: BLE001 - whoever runs it is told
+            return 0
+        return self._work.pace.room(spec, worth + self._compression.seconds_for(walk.sent))

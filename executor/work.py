@@ -1,0 +1,223 @@
+"""What the threads of one Executor share: the lineages that wait, and those that were kept.
+
+A fan-out hands its children off to Executors that are started for them. Children that are known to
+take less time together than starting one does are kept instead: they stay handed off, as anybody's,
+until a thread of this Executor has nothing else to do and begins them like an Executor that was
+started. So nothing is lost if this one ends, and nothing waits if a segment turns out to be long:
+what is kept is then handed off after all (`release`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from executor.failures import failure_of
+from executor.heartbeat import Heartbeat
+from executor.inputs import inputs_of
+from executor.pace import Pace
+from executor.recorder import Silent
+from wukong.graph.spec import Spec
+from wukong.messages import ExecutorEvent, Reason, Start
+from wukong.platform.interface import Platform
+from wukong.storage import Begun, DataRef, Fenced, Lineage, RunState, Storage
+from wukong.storage.serialisation import Failure
+
+WORTH_SECONDS = 0.01
+"""Shorter tasks are mostly Python, of which one thread runs at a time anyway."""
+
+KEPT_AT_ONCE = 64
+"""So many of the lineages that were kept are begun together, in one round trip."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What an Executor did, for its answer and its log line."""
+
+    lineages: int = 0
+    stopped: int = 0
+    segments: list[int] = field(default_factory=list)
+    handed_off: int = 0
+    passed_on: int = 0
+    kept: int = 0
+
+
+class Work:
+    """The work of one Executor.
+
+    Parameters
+    ----------
+    token
+        Who it is.
+    platform
+        Gives the platform when something is handed off; most Executors never ask.
+    """
+
+    def __init__(
+        self,
+        event: ExecutorEvent,
+        storage: Storage,
+        token: str,
+        platform: Callable[[], Platform],
+    ) -> None:
+        self.event = event
+        self.run = event.run
+        self.storage = storage
+        self.earlier = inputs_of(storage)
+        self.pace = Pace()
+        self.tally = Tally()
+        self.failed = False
+        self.shared: dict[DataRef, bytes | bytearray | None] = {}
+        self._token = token
+        self._platform = platform
+        self._busy = 0
+        self._worth = threading.Event()
+        self._waiting: deque[Begun] = deque()
+        self._kept: deque[Start] = deque()
+        self._seen: set[Start] = set()
+        self._changed = threading.Condition()
+
+    def begin(self, starts: Sequence[Start], recorder: Silent, heartbeat: Heartbeat) -> None:
+        """Begin lineages in one round trip; those that run already, or have run, are left."""
+        # Two lineages that arrive again may hand off the same child, which would be let in twice.
+        starts = [start for start in dict.fromkeys(starts) if start not in self._seen]
+        self._seen.update(starts)
+        begun = self.storage.begin(self.run, starts, self._token)
+        alive = [one for one in begun if one is not None]
+        self.tally.lineages += len(alive)
+        self.tally.stopped += len(begun) - len(alive)
+        recorder.began(alive, len(begun) - len(alive))
+        heartbeat.add(alive)
+        self._share(alive)
+        with self._changed:
+            self._waiting.extend(alive)
+            self._changed.notify_all()
+
+    def _share(self, begun: Sequence[Begun]) -> None:
+        """Read once what more than one of these lineages begins with, such as a fan-out's value."""
+        uses = Counter(ref for one in begun for ref in one.claim.inputs)
+        refs = [ref for ref, times in uses.items() if times > 1 and ref not in self.shared]
+        if refs:
+            data = self.earlier.read(self.run, refs)
+            self.shared = dict(zip(refs, data, strict=True))
+
+    def join(self, *, first: bool) -> None:
+        """Take part, as a thread; others than the first wait until tasks are worth a thread."""
+        if not first:
+            self._worth.wait()
+        with self._changed:
+            self._busy += 1
+
+    def took(self, spec: Spec, seconds: float) -> None:
+        """Learn how long a segment took."""
+        self.pace.took(spec, seconds)
+        if seconds > WORTH_SECONDS:
+            self._worth.set()
+
+    def next(self, recorder: Silent, heartbeat: Heartbeat) -> Begun | None:
+        """Give a lineage to run, if there is one."""
+        with self._changed:
+            if self._waiting:
+                return self._waiting.popleft()
+            chunk = self._take_kept()
+        if not chunk:
+            return None
+        self.begin(chunk, recorder, heartbeat)
+        return self.next(recorder, heartbeat)
+
+    def _take_kept(self) -> list[Start]:
+        return [self._kept.popleft() for _ in range(min(KEPT_AT_ONCE, len(self._kept)))]
+
+    def wait(self) -> bool:
+        """Wait for other threads' work; False when there is none and nobody makes any."""
+        with self._changed:
+            self._busy -= 1
+            self._changed.notify_all()
+            self._changed.wait_for(
+                lambda: self._waiting or self._kept or self.failed or not self._busy
+            )
+            if self.failed or not (self._waiting or self._kept):
+                self._worth.set()
+                return False
+            self._busy += 1
+            return True
+
+    def keep(self, starts: Sequence[Start]) -> None:
+        """Keep lineages that were handed off, for a thread of this Executor to begin."""
+        with self._changed:
+            self.tally.kept += len(starts)
+            self._kept.extend(starts)
+            self._changed.notify_all()
+
+    def release(self) -> list[Start]:
+        """Give up what is kept, for others to begin."""
+        with self._changed:
+            released = list(self._kept)
+            self._kept.clear()
+            self.tally.kept -= len(released)
+        return released
+
+    def rest(self) -> list[Lineage]:
+        """Give up the lineages that have begun and that no thread has taken yet."""
+        with self._changed:
+            lineages = [one.lineage for one in self._waiting]
+            self._waiting.clear()
+        return lineages
+
+    def hand_off(self, starts: Sequence[Start], reason: Reason, together: int = 1) -> int:
+        """Have Executors started, for groups of so many if so many are worth starting one.
+
+        Returns
+        -------
+        How many were accepted. What is refused is not lost: its lease expires.
+        """
+        platform = self._platform()
+        groups: list[Sequence[Start]] = [*platform.grouped(starts)]
+        if together > 1:
+            groups = [starts[i : i + together] for i in range(0, len(starts), together)]
+        return self._start(platform, groups, reason)
+
+    def start_again(self, starts: Sequence[Start]) -> None:
+        """Have started again what others have lost."""
+        if starts:
+            self._start(self._platform(), [(start,) for start in starts], Reason.AGAIN)
+
+    def _start(self, platform: Platform, groups: Iterable[Sequence[Start]], reason: Reason) -> int:
+        like = replace(self.event, hop=self.event.hop + 1, parent=self._token, reason=reason)
+        accepted = platform.start([replace(like, starts=tuple(group)) for group in groups]).accepted
+        self.tally.handed_off += accepted
+        return accepted
+
+    def pass_on(self, lineages: Sequence[Lineage]) -> int:
+        """Leave lineages to Executors that are started for them; gives how many were accepted."""
+        starts = []
+        for lineage in lineages:
+            with suppress(Fenced):
+                starts.append(self.storage.pass_on(self.run, lineage))
+        self.tally.passed_on += len(starts)
+        return self.hand_off(starts, Reason.TIME) if starts else 0
+
+    def fail(
+        self,
+        task: str,
+        what: str,
+        error: BaseException | None = None,
+        inputs: Iterable[object] = (),
+    ) -> None:
+        """End the run, with what happened."""
+        self.end(failure_of(task, what, error, inputs))
+
+    def end(self, failure: Failure) -> None:
+        """End the run."""
+        self.storage.stop(self.run, RunState.FAILED, failure.to_bytes())
+        self.give_up()
+
+    def give_up(self) -> None:
+        """Have all threads of this Executor end."""
+        with self._changed:
+            self.failed = True
+            self._changed.notify_all()
+        self._worth.set()
