@@ -36,6 +36,11 @@ class Item:
         return isinstance(self.event, Branch)
 
     @property
+    def size(self) -> int:
+        """How many Executors it starts."""
+        return self.event.size if isinstance(self.event, Branch) else 1
+
+    @property
     def function(self) -> str:
         """The function that is invoked."""
         event = self.event
@@ -61,6 +66,11 @@ class Batch:
         """Whether every event has its outcome."""
         return len(self._outcomes) == len(self._items)
 
+    @property
+    def went_smoothly(self) -> bool:
+        """Whether every event was tried once, and no more."""
+        return all(item.attempts == 1 for item in self._items)
+
     def accept(self, item: Item, report: InvokerReport | None = None) -> None:
         """Book that Lambda has taken the event, or what an Invoker says of its branch."""
         self._outcomes[item.position] = report
@@ -68,7 +78,7 @@ class Batch:
     def refuse(self, item: Item, reason: str) -> None:
         """Book that the event is not tried again, and why."""
         if item.unsure:
-            reason += "; one attempt had no answer, so it may have been started"
+            reason += "; it may have been started"
         self._outcomes[item.position] = reason
 
     def wait(self, item: Item, until: float) -> None:
@@ -81,6 +91,11 @@ class Batch:
         while self._waiting and self._waiting[0][0] <= now:
             due.append(heapq.heappop(self._waiting)[2])
         self.ready.extendleft(reversed(due))
+
+    def idle_until(self) -> float | None:
+        """Give the time at which the first event is ready again; None unless all only wait."""
+        only_wait = len(self._outcomes) + len(self._waiting) == len(self._items)
+        return self._waiting[0][0] if self._waiting and only_wait else None
 
     def refuse_rest(self, untried: str, suffix: str) -> None:
         """Refuse what is ready or waiting: for `untried`, or for its latest reason and `suffix`."""
@@ -95,12 +110,11 @@ class Batch:
         unsure = 0
         for item in self._items:
             outcome = self._outcomes[item.position]
-            size = item.event.size if isinstance(item.event, Branch) else 1
-            unsure += size * item.unsure
+            unsure += item.size * item.unsure
             if isinstance(outcome, InvokerReport):
                 reasons = {refusal.position: refusal.reason for refusal in outcome.refused}
-                outcomes += [reasons.get(position) for position in range(size)]
+                outcomes += [reasons.get(position) for position in range(item.size)]
                 unsure += outcome.unsure
             else:
-                outcomes += [outcome] * size
+                outcomes += [outcome] * item.size
         return InvokerReport.of(outcomes, unsure)
