@@ -115,7 +115,7 @@ def boto3_starter(peer: Peer) -> Starter:
 
     config = Config(max_pool_connections=peer.connections)
     client: Any = boto3.client("lambda", config=config)
-    kept = []
+    kept: list[Any] = []
 
     def start(event: Any) -> int:
         try:

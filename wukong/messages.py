@@ -33,6 +33,10 @@ https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
 """
 
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+"""One for all: `json.dumps` makes its own for each message that is not written its usual way."""
+
+
 class MessageError(WukongError):
     """A payload that is not a message of this protocol; says which field is wrong."""
 
@@ -137,7 +141,7 @@ class ExecutorEvent:
 
     def to_bytes(self) -> bytes:
         """Give the payload of an `Invoke` call."""
-        return json.dumps(self.to_event(), separators=(",", ":")).encode()
+        return _ENCODER.encode(self.to_event()).encode()
 
     @classmethod
     def from_event(cls, event: object) -> Self:
@@ -223,7 +227,7 @@ class InvokerEvent:
 
     def to_bytes(self) -> bytes:
         """Give the payload of an `Invoke` call."""
-        return json.dumps(self.to_event(), separators=(",", ":")).encode()
+        return _ENCODER.encode(self.to_event()).encode()
 
     @classmethod
     def from_event(cls, event: object) -> Self:
