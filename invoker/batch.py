@@ -15,7 +15,7 @@ TIME_WAS_UP = "the Invoker's time was up"
 class Item:
     """One event of a batch, or one branch, and what has happened to it so far."""
 
-    __slots__ = ("attempts", "event", "faults", "position", "reason", "renewed", "unsure")
+    __slots__ = ("attempts", "event", "faults", "position", "reason", "renewed", "unsure", "waits")
 
     def __init__(self, position: int, event: ExecutorEvent | Branch) -> None:
         self.position = position
@@ -29,11 +29,8 @@ class Item:
         """Whether it has been tried with renewed credentials."""
         self.unsure = False
         """Whether a request was lost after it was sent, so that it may have been accepted."""
-
-    @property
-    def waits(self) -> bool:
+        self.waits = isinstance(event, Branch)
         """Whether the answer comes when all is done, and must not be asked for twice."""
-        return isinstance(self.event, Branch)
 
     @property
     def size(self) -> int:
