@@ -339,7 +339,7 @@ class Target:
         more = self.measured - self.wanted
         verdict = "met" if (more >= 0 if self.at_least else more <= 0) else "**missed**"
         bound = "at least" if self.at_least else "at most"
-        digits = 2 if self.measured < 5 else 0 if self.measured >= 50 else 1
+        digits = 0 if self.measured >= 50 or not self.measured else 2 if self.measured < 5 else 1
         measured = f"{self.measured:.{digits}f}"
         return f"| {self.what} | {measured} {self.unit} | {bound} {self.wanted:g} | {verdict} |"
 

@@ -11,6 +11,7 @@ from botocore.exceptions import ResponseStreamingError
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
+import wukong
 from wukong.messages import ExecutorEvent, InvokerEvent, InvokerReport, Start, Targets
 from wukong.platform.aws import (
     ATTEMPTS,
@@ -87,6 +88,20 @@ def test_the_threshold_decides_who_starts_executors_and_is_explained() -> None:
     aws.start(events(MOST + 1))
     assert gateway.asked == ["I:1"]
     assert f"up to {aws.threshold} Executors are started directly" in aws.explain()[0]
+
+
+def test_the_client_explains_the_threshold_and_the_ramp(monkeypatch: pytest.MonkeyPatch) -> None:
+    aws, _ = platform(concurrency=3_000)
+    aws.targets()
+    aws.start(events(2_500))
+    client = wukong.Client()
+    monkeypatch.setattr(client, "_connect", lambda: (None, aws))
+    text = client.explain()
+    monkeypatch.undo()
+    client.close()
+    assert f"up to {aws.threshold} Executors are started directly" in text
+    assert "concurrency is 3,000" in text
+    assert "2,500 of 2,500 Executors run at once, after 20 s" in text
 
 
 def test_one_that_waits_alone_does_not_make_several_at_once_look_dear(
