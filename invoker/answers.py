@@ -51,7 +51,7 @@ def report_of(response: Response) -> InvokerReport | None:
     """Give what an Invoker says of its branch; None if that is no report."""
     try:
         return InvokerReport.from_event(json.loads(response.body))
-    except (ValueError, MessageError):
+    except (ValueError, RecursionError, MessageError):
         return None
 
 
@@ -86,7 +86,7 @@ def _message(response: Response) -> str:
     text = response.body.decode(errors="replace")
     try:
         body = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text[:200].strip()
     if not isinstance(body, dict):
         return text[:200]

@@ -15,7 +15,7 @@ TIME_WAS_UP = "the Invoker's time was up"
 class Item:
     """One event of a batch, or one branch, and what has happened to it so far."""
 
-    __slots__ = ("attempts", "event", "faults", "position", "reason", "renewed", "unsure")
+    __slots__ = ("attempts", "event", "faults", "position", "reason", "renewed", "unsure", "waits")
 
     def __init__(self, position: int, event: ExecutorEvent | Branch) -> None:
         self.position = position
@@ -29,11 +29,13 @@ class Item:
         """Whether it has been tried with renewed credentials."""
         self.unsure = False
         """Whether a request was lost after it was sent, so that it may have been accepted."""
+        self.waits = isinstance(event, Branch)
+        """Whether the answer comes when all is done, and must not be asked for twice."""
 
     @property
-    def waits(self) -> bool:
-        """Whether the answer comes when all is done, and must not be asked for twice."""
-        return isinstance(self.event, Branch)
+    def size(self) -> int:
+        """How many Executors it starts."""
+        return self.event.size if isinstance(self.event, Branch) else 1
 
     @property
     def function(self) -> str:
@@ -61,6 +63,11 @@ class Batch:
         """Whether every event has its outcome."""
         return len(self._outcomes) == len(self._items)
 
+    @property
+    def went_smoothly(self) -> bool:
+        """Whether every event was tried once, and no more."""
+        return all(item.attempts == 1 for item in self._items)
+
     def accept(self, item: Item, report: InvokerReport | None = None) -> None:
         """Book that Lambda has taken the event, or what an Invoker says of its branch."""
         self._outcomes[item.position] = report
@@ -68,7 +75,7 @@ class Batch:
     def refuse(self, item: Item, reason: str) -> None:
         """Book that the event is not tried again, and why."""
         if item.unsure:
-            reason += "; one attempt had no answer, so it may have been started"
+            reason += "; it may have been started"
         self._outcomes[item.position] = reason
 
     def wait(self, item: Item, until: float) -> None:
@@ -81,6 +88,11 @@ class Batch:
         while self._waiting and self._waiting[0][0] <= now:
             due.append(heapq.heappop(self._waiting)[2])
         self.ready.extendleft(reversed(due))
+
+    def idle_until(self) -> float | None:
+        """Give the time at which the first event is ready again; None unless all only wait."""
+        only_wait = len(self._outcomes) + len(self._waiting) == len(self._items)
+        return self._waiting[0][0] if self._waiting and only_wait else None
 
     def refuse_rest(self, untried: str, suffix: str) -> None:
         """Refuse what is ready or waiting: for `untried`, or for its latest reason and `suffix`."""
@@ -95,12 +107,11 @@ class Batch:
         unsure = 0
         for item in self._items:
             outcome = self._outcomes[item.position]
-            size = item.event.size if isinstance(item.event, Branch) else 1
-            unsure += size * item.unsure
+            unsure += item.size * item.unsure
             if isinstance(outcome, InvokerReport):
                 reasons = {refusal.position: refusal.reason for refusal in outcome.refused}
-                outcomes += [reasons.get(position) for position in range(size)]
+                outcomes += [reasons.get(position) for position in range(item.size)]
                 unsure += outcome.unsure
             else:
-                outcomes += [outcome] * size
+                outcomes += [outcome] * item.size
         return InvokerReport.of(outcomes, unsure)

@@ -72,8 +72,6 @@ class Connection(asyncio.BufferedProtocol):
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.opened.add_done_callback(_heard)
         """Done when requests can be sent; fails with why they cannot."""
-        self.is_used = False
-        """Whether it has brought an answer before, so that its loss may only be its age."""
 
     def send(self, request: bytes) -> bool:
         """Send a request; gives False, with nothing sent, if the connection is closing."""
@@ -193,7 +191,6 @@ class Connection(asyncio.BufferedProtocol):
 
     def _answer(self, response: Response) -> None:
         self._waiting = False
-        self.is_used = True
         if response.reusable:
             self._listener.answered(self, response)
             return

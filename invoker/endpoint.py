@@ -32,7 +32,9 @@ _NEED_BOTOCORE = (
     "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
     "AWS_CONFIG_FILE",
     "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_MAX_ATTEMPTS",
 )
+_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _FILES = ("~/.aws/config", "~/.aws/credentials", "~/.boto", "/etc/boto.cfg")
 
 
@@ -66,6 +68,8 @@ class Service:
         Certificates to trust; None for the system's.
     proxy
         URL of the HTTP proxy to go through; None to go directly.
+    attempts
+        How often a request is tried at most if there are faults; None if nobody has said.
     """
 
     url: str
@@ -73,6 +77,7 @@ class Service:
     credentials: CredentialsSource
     ca_file: str | None = None
     proxy: str | None = None
+    attempts: int | None = None
 
 
 def discover() -> Service:
@@ -129,16 +134,14 @@ class EnvironmentCredentials:
 
     def current(self) -> Credentials:
         """Read the variables."""
-        try:
-            return Credentials(
-                os.environ["AWS_ACCESS_KEY_ID"],
-                os.environ["AWS_SECRET_ACCESS_KEY"],
-                os.environ.get("AWS_SESSION_TOKEN"),
-            )
-        except KeyError as error:
-            raise CredentialsError(
-                f"{error.args[0]} is not set", "Give the function a role, or set credentials."
-            ) from None
+        for name in _KEYS:
+            if not os.environ.get(name):
+                raise CredentialsError(
+                    f"{name} is not set", "Give the function a role, or set credentials."
+                )
+        access_key, secret_key = (os.environ[name] for name in _KEYS)
+        token = os.environ.get("AWS_SECURITY_TOKEN") or os.environ.get("AWS_SESSION_TOKEN")
+        return Credentials(access_key, secret_key, token or None)
 
     def renew(self) -> Credentials:
         """Read the variables again: whoever can renew them writes there."""
@@ -149,29 +152,32 @@ class SessionCredentials:
     """What botocore finds, and renews when it expires."""
 
     def __init__(self, session: Any) -> None:
-        self._credentials = session.get_credentials()
+        self._session = session
+        self._credentials: Any = None
 
     def current(self) -> Credentials:
         """Ask for what is valid now."""
-        from botocore.exceptions import BotoCoreError
+        from botocore.exceptions import BotoCoreError, ClientError
 
-        if self._credentials is None:
+        try:
+            if self._credentials is None:
+                self._credentials = self._session.get_credentials()
+            frozen = self._credentials and self._credentials.get_frozen_credentials()
+        except (BotoCoreError, ClientError) as error:
+            raise CredentialsError(
+                f"credentials cannot be had: {error}", "Check where they come from."
+            ) from error
+        if not frozen:
             raise CredentialsError(
                 "botocore finds no credentials", "Give the function a role, or set credentials."
             )
-        try:
-            frozen = self._credentials.get_frozen_credentials()
-        except BotoCoreError as error:
-            raise CredentialsError(
-                f"credentials cannot be renewed: {error}", "Check where they come from."
-            ) from error
         return Credentials(frozen.access_key, frozen.secret_key, frozen.token)
 
     def renew(self) -> Credentials:
         """Find them anew."""
         import botocore.session
 
-        self._credentials = botocore.session.get_session().get_credentials()
+        self._session, self._credentials = botocore.session.get_session(), None
         return self.current()
 
 
@@ -179,7 +185,7 @@ def _of_environment(environment: Mapping[str, str]) -> Service | None:
     """Read the environment, or give None where it may not be all that counts."""
     region = environment.get("AWS_DEFAULT_REGION") or environment.get("AWS_REGION") or ""
     if (
-        not {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= environment.keys()
+        not all(environment.get(name) for name in _KEYS)
         or any(environment.get(name) for name in _NEED_BOTOCORE)
         or not _PLAIN_REGION.fullmatch(region)
         or any(Path(os.path.expanduser(file)).exists() for file in _FILES)
@@ -195,20 +201,22 @@ def _of_environment(environment: Mapping[str, str]) -> Service | None:
 
 def _of_botocore() -> Service:
     import botocore.session
-    from botocore.exceptions import BotoCoreError
+    from botocore.exceptions import BotoCoreError, ClientError
 
     session = botocore.session.get_session()
     try:
         region = session.get_config_variable("region") or os.environ.get("AWS_REGION")
-        meta = session.create_client("lambda", region_name=region).meta
-    except (BotoCoreError, ValueError) as error:
+        client = session.create_client("lambda", region_name=region)
+        attempts = session.get_config_variable("max_attempts")
+        ca_file = session.get_config_variable("ca_bundle") or _ca_file(os.environ)
+    except (BotoCoreError, ClientError, ValueError) as error:
         raise PlatformError(
             f"Lambda's endpoint is not known: {error}",
             "Set AWS_REGION, or a profile with a region.",
         ) from error
-    ca_file = session.get_config_variable("ca_bundle") or _ca_file(os.environ)
-    url = meta.endpoint_url
-    return Service(url, meta.region_name, SessionCredentials(session), ca_file, _proxy(url))
+    url, region = client.meta.endpoint_url, client.meta.region_name
+    source = SessionCredentials(session)
+    return Service(url, region, source, ca_file, _proxy(url), attempts)
 
 
 def _ca_file(environment: Mapping[str, str]) -> str | None:
@@ -234,8 +242,10 @@ def _proxy(url: str) -> str | None:
     proxies = getproxies()
     if proxy_bypass(parts.netloc):
         return None
-    found = proxies.get(parts.scheme) or proxies.get("all")
-    return found if not found or "://" in found else f"http://{found}"
+    found = proxies.get(parts.scheme)
+    if found is None or found.startswith(("http:", "https:")):
+        return found
+    return f"http:{found}" if found.startswith("//") else f"http://{found}"
 
 
 def _place(url: str) -> tuple[str, str, int]:

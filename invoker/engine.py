@@ -35,6 +35,9 @@ RATE = 2_000.0
 whose connections are still to be opened."""
 
 MEASURED_EVENTS = 200
+BRANCH_ATTEMPTS = 2
+"""How often an Invoker is called whose answers are lost: the second time it has only to look."""
+
 CREDENTIALS_SECONDS = 3.0
 """How often credentials are asked for again, and at most renewed."""
 
@@ -86,6 +89,7 @@ class Engine:
     ) -> None:
         self._limits = limits or Limits()
         self._most = connections
+        self._faults = service.attempts or self._limits.faults
         self._source = service.credentials
         self._credentials: Credentials | None = None
         self._asked = float("-inf")
@@ -127,10 +131,11 @@ class Engine:
             while not batch.is_done:
                 self._tick()
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(TICK_SECONDS):
+                    async with asyncio.timeout(self._nap()):
                         await self._changed.wait()
         finally:
             await self._pool.settle()
+            self._forget_flights()
         report = batch.report()
         self._measure(events, report.accepted, seconds - (self._until - self._loop.time()))
         return report
@@ -138,9 +143,27 @@ class Engine:
     def _measure(
         self, events: Sequence[ExecutorEvent | Branch], accepted: int, took: float
     ) -> None:
-        """Learn how many a second are started here."""
-        if accepted >= MEASURED_EVENTS and not any(isinstance(one, Branch) for one in events):
+        """Learn how many a second are started here.
+
+        What is throttled is not started faster by further Invokers.
+        """
+        is_own = not any(isinstance(one, Branch) for one in events)
+        if accepted >= MEASURED_EVENTS and is_own and self._batch.went_smoothly:
             self.rate = accepted / took
+
+    def _forget_flights(self) -> None:
+        """Leave no answer to the next batch; there are any only if this one was broken off."""
+        for connection in self._flights:
+            connection.abandon()
+            self._pool.forget(connection)
+        self._flights.clear()
+
+    def _nap(self) -> float:
+        """Give the seconds until something is to be done: longer where all events only wait."""
+        idle_until = self._batch.idle_until()
+        if idle_until is None:
+            return TICK_SECONDS
+        return max(0.0, min(idle_until, self._until) - self._loop.time())
 
     def _tick(self) -> None:
         """Do what the time demands; answers drive everything else."""
@@ -208,12 +231,12 @@ class Engine:
 
     def answered(self, connection: Connection, response: Response) -> None:
         """Book an answer and send the next request."""
-        flight = self._flights.pop(connection)
+        self._book(self._flights[connection], response)
+        del self._flights[connection]
         if response.reusable:
             self._pool.give(connection)
         else:
             self._pool.forget(connection)
-        self._book(flight, response)
         self._after()
 
     def lost(self, connection: Connection, reason: str) -> None:
@@ -250,27 +273,31 @@ class Engine:
                 self._renew(flight.credentials, now)
                 self._batch.ready.appendleft(item)
             case _:
+                # An Invoker that has failed may have started some before.
+                item.unsure |= item.waits and response.status == 200
                 self._batch.refuse(item, reason(response))
 
     def _book_branch(self, item: Item, response: Response) -> None:
         report = report_of(response)
-        if report is None:
-            self._batch.refuse(item, "its Invoker answered with what is no report")
-        else:
+        if report is not None and report.is_of(item.size):
+            # It is known now, whatever was lost before.
+            item.unsure = False
             self._batch.accept(item, report)
+        else:
+            item.unsure = True
+            self._batch.refuse(item, "its Invoker answered with what is no report of its batch")
 
     def _try_again(
         self, item: Item, why: str, *, least: float = 0.0, is_fault: bool = False
     ) -> None:
         item.reason = why
         item.faults += is_fault
-        if is_fault and item.waits:
-            # It may have run, and would start what it has started again.
+        if is_fault and isinstance(item.event, Branch):
+            # It may have run: its Invoker looks first what has been started.
             item.unsure = True
-            self._batch.refuse(item, why)
-            return
+            item.event = item.event.again()
         when = self._loop.time() + pause(item.attempts, least)
-        if item.faults >= self._limits.faults:
+        if item.faults >= (BRANCH_ATTEMPTS if item.waits else self._faults):
             self._batch.refuse(item, f"{why}; tried {item.attempts} times")
         elif when >= self._until:
             self._batch.refuse(item, f"{why}; {TIME_WAS_UP}")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from wukong import __version__
 from wukong.messages import InvokerEvent, Pong, is_ping
-from wukong.platform.batches import events_of
 from wukong.platform.context import Context
 from wukong.platform.surroundings import store
 
@@ -28,12 +27,11 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
     """
     if is_ping(event):
         return Pong("invoker", __version__, machine.python_version()).to_event()
-    from invoker.fanout import start_all
+    from invoker.fanout import start_batch
 
     message = InvokerEvent.from_event(event)
-    events = events_of(message, store)
     seconds = context.get_remaining_time_in_millis() / 1000
-    return start_all(_engine(), events, seconds, store, message.depth).to_event()
+    return start_batch(_engine(), message, seconds, store).to_event()
 
 
 @cache

@@ -66,11 +66,6 @@ class Parser:
         self._chunks: list[bytes] = []
         self._size = 0
 
-    @property
-    def has_begun(self) -> bool:
-        """Whether bytes of a response that is not complete have come."""
-        return bool(self._data) or self._status != 0
-
     def feed(self, data: bytes) -> Response | None:
         """Take bytes that have come; gives the response when it is complete.
 

@@ -135,7 +135,8 @@ class Pool:
             async with asyncio.timeout(self._seconds):
                 ip = await self._address()
                 connection = await connect(self._origin, ip, self._listener, self._shared)
-        except (OSError, HttpError) as error:
+        # UnicodeError: a host name that cannot be looked up.
+        except (OSError, HttpError, UnicodeError) as error:
             self._failed(error, ip, loop.time())
             return
         self._failures, self._down_since = 0, None

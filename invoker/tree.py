@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from invoker.pace import CONNECTION_SECONDS
 from wukong.messages import ExecutorEvent
-from wukong.platform.batches import invoker_payload
-from wukong.storage import Storage
+from wukong.platform.batches import invoker_payload, sent_again
+
+if TYPE_CHECKING:
+    from wukong.storage import Storage
 
 ROUND_SECONDS = 0.4
 """Until an Invoker runs that was not there before, and its answer is back."""
@@ -37,6 +40,10 @@ class Branch:
     payload: bytes
     size: int
 
+    def again(self) -> Branch:
+        """Give what is sent after an answer was lost."""
+        return replace(self, payload=sent_again(self.payload))
+
 
 def branches(events: int, rate: float) -> int:
     """Give how many further Invokers a batch is worth; 0 if it is best started here.
@@ -55,13 +62,17 @@ def branches(events: int, rate: float) -> int:
 
 
 def split(
-    events: Sequence[ExecutorEvent], number: int, depth: int, store: Callable[[], Storage]
+    events: Sequence[ExecutorEvent],
+    number: int,
+    depth: int,
+    store: Callable[[], Storage],
+    until: float = 0.0,
 ) -> list[Branch]:
-    """Share a batch among so many Invokers, in order."""
+    """Share a batch among so many Invokers, in order, which are waited for until then."""
     bounds = [len(events) * i // number for i in range(number + 1)]
     parts = [events[first:last] for first, last in pairwise(bounds)]
     return [
-        Branch(part[0].targets.invoker, invoker_payload(part, store, depth + 1), len(part))
+        Branch(part[0].targets.invoker, invoker_payload(part, store, depth + 1, until), len(part))
         for part in parts
         if part
     ]

@@ -22,8 +22,14 @@ EVENT = ExecutorEvent("run", (Start(3), Start(4, 2)), Targets("E:1", "I:2"), hop
 
 
 def test_messages_survive_the_wire() -> None:
-    assert ExecutorEvent.from_event(json.loads(EVENT.to_bytes())) == EVENT
-    for message in (InvokerEvent("run", (EVENT,)), InvokerEvent("run", batch="b")):
+    odd = ExecutorEvent('"starts":[[é', (Start(1),), Targets('"starts":[', "\\"), retries=2)
+    for event in (EVENT, odd, replace(EVENT, hop=6), replace(EVENT, retries=1)):
+        assert ExecutorEvent.from_event(json.loads(event.to_bytes())) == event
+    for message in (
+        InvokerEvent("run", (EVENT,)),
+        InvokerEvent("run", batch="b"),
+        InvokerEvent("run", (EVENT,), depth=1, id="i", again=True, until=1.5),
+    ):
         assert InvokerEvent.from_event(json.loads(message.to_bytes())) == message
     refused = (Refusal(1, "throttled"),)
     for report in (InvokerReport(2, refused), InvokerReport(2, refused, unsure=1)):

@@ -14,6 +14,7 @@ import enum
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, Self
 
@@ -163,7 +164,9 @@ class ExecutorEvent:
 
     def to_bytes(self) -> bytes:
         """Give the payload of an `Invoke` call."""
-        return json.dumps(self.to_event(), separators=(",", ":")).encode()
+        before, after = _around_starts(self.run, self.targets, self.hop, self.retries)
+        starts = ",".join([f"[{start.segment},{start.epoch}]" for start in self.starts])
+        return before + starts.encode() + after
 
     @classmethod
     def from_event(cls, event: object) -> Self:
@@ -185,6 +188,16 @@ class ExecutorEvent:
             parent=_field(message, "parent", str),
             reason=_field(message, "reason", str),
         )
+
+
+@lru_cache(maxsize=16)
+def _around_starts(run: str, targets: Targets, hop: int, retries: int) -> tuple[bytes, bytes]:
+    """Give what events of a run have in common; an Invoker writes thousands of them."""
+    event = ExecutorEvent(run, (), targets, hop, retries).to_event()
+    text = json.dumps(event, separators=(",", ":"))
+    # Inside a string, quotation marks are escaped.
+    before, mark, after = text.partition('"starts":[')
+    return (before + mark).encode(), after.encode()
 
 
 def _starts(items: object) -> tuple[Start, ...]:
@@ -216,12 +229,22 @@ class InvokerEvent:
         https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
     depth
         How many Invokers have passed it on.
+    id
+        Names the batch in the run's state, where its outcome is kept; empty if it is not to be.
+    again
+        Whether it has been sent before, so that some of it may have been started.
+    until
+        Seconds since 1970 until which whoever sends it waits for the answer; 0 if that is not
+        known.
     """
 
     run: str
     events: tuple[ExecutorEvent, ...] = ()
     batch: str | None = None
     depth: int = 0
+    id: str = ""
+    again: bool = False
+    until: float = 0.0
 
     def to_event(self) -> dict[str, Any]:
         """Give the JSON object that goes over the wire."""
@@ -230,6 +253,9 @@ class InvokerEvent:
             "protocol": PROTOCOL,
             "run": self.run,
             "depth": self.depth,
+            "id": self.id,
+            "again": self.again,
+            "until": self.until,
         }
         if self.batch is None:
             message["events"] = write_batch(self.events)
@@ -248,10 +274,19 @@ class InvokerEvent:
         run = _field(message, "run", str)
         if ("events" in message) == ("batch" in message):
             raise MessageError("expected exactly one of the fields 'events' and 'batch'")
-        depth = _field(message, "depth", int)
-        if "batch" in message:
-            return cls(run, batch=_field(message, "batch", str), depth=depth)
-        return cls(run, events=read_batch(_field(message, "events", list)), depth=depth)
+        again = message.get("again", False)
+        if not isinstance(again, bool):
+            raise MessageError(f"field 'again': expected true or false, got {again!r:.80}")
+        inline = "events" in message
+        return cls(
+            run,
+            events=read_batch(_field(message, "events", list)) if inline else (),
+            batch=None if inline else _field(message, "batch", str),
+            depth=_field(message, "depth", int),
+            id=_field(message, "id", str) if "id" in message else "",
+            again=again,
+            until=_field(message, "until", (int, float)) if "until" in message else 0.0,
+        )
 
 
 def write_batch(events: Sequence[ExecutorEvent]) -> list[dict[str, Any]]:
@@ -316,6 +351,23 @@ class InvokerReport:
             if reason is not None
         )
         return cls(len(outcomes) - len(refused), refused, unsure)
+
+    def is_of(self, events: int) -> bool:
+        """Tell whether it has one outcome, and no second one, for each of so many events."""
+        positions = {refusal.position for refusal in self.refused}
+        return (
+            self.accepted + len(self.refused) == events
+            and len(positions) == len(self.refused)
+            and positions <= set(range(events))
+        )
+
+    def followed_by(self, later: InvokerReport) -> InvokerReport:
+        """Give the outcomes after `later`, a report of the events that are refused here."""
+        refused = tuple(
+            Refusal(self.refused[refusal.position].position, refusal.reason)
+            for refusal in later.refused
+        )
+        return InvokerReport(self.accepted + later.accepted, refused, self.unsure + later.unsure)
 
     def to_event(self) -> dict[str, Any]:
         """Give the JSON object that goes over the wire."""

@@ -88,9 +88,9 @@ def test_executors_hand_off_to_executors_and_the_last_one_joins(client: wukong.C
 def test_a_wide_fan_out_goes_through_the_invoker(client: wukong.Client) -> None:
     before = invocations("Invoker")
     one = start()
-    total = dask.delayed(sum)([widen(one, i) for i in range(13)])
-    assert total.compute(max_executors=20) == sum(range(13))
-    # Twelve children are handed off at once: too many for the Executor itself.
+    total = dask.delayed(sum)([widen(one, i) for i in range(19)])
+    assert total.compute(max_executors=20) == sum(range(19))
+    # Eighteen children are handed off at once: too many for the Executor itself.
     until(lambda: invocations("Invoker") - before == 1, "one Invoker in the log")
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import botocore.session
 import pytest
+from botocore.exceptions import ClientError
 
 from invoker.endpoint import (
+    CredentialsError,
     EnvironmentCredentials,
     Service,
     SessionCredentials,
@@ -103,9 +105,67 @@ def test_credentials_of_a_session_are_found_anew_when_they_are_renewed(
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
     source = SessionCredentials(botocore.session.get_session())
+    assert source.current() == Credentials("key", "secret", None)
     monkeypatch.setenv("AWS_SESSION_TOKEN", "new")
     assert source.current() == Credentials("key", "secret", None)
     assert source.renew() == Credentials("key", "secret", "new")
+
+
+def test_keys_are_read_as_boto3_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    for variables in (
+        {**KEYS, "AWS_SECURITY_TOKEN": "old name", "AWS_SESSION_TOKEN": "new name"},
+        {**KEYS, "AWS_SESSION_TOKEN": ""},
+    ):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        theirs = botocore.session.get_session().get_credentials()
+        assert discover().credentials.current() == Credentials(
+            theirs.access_key, theirs.secret_key, theirs.token
+        )
+        monkeypatch.delenv("AWS_SECURITY_TOKEN", raising=False)
+
+
+def test_a_variable_that_is_empty_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "")
+    (tmp_path / "keys").write_text(
+        "[default]\naws_access_key_id = file\naws_secret_access_key = f\n"
+    )
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "keys"))
+    assert discover().credentials.current().access_key == "file"
+    monkeypatch.delenv("AWS_SHARED_CREDENTIALS_FILE")
+    with pytest.raises(CredentialsError):
+        EnvironmentCredentials().current()
+
+
+def test_attempts_are_those_that_boto3_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**KEYS, "AWS_DEFAULT_REGION": "eu-west-1"}.items():
+        monkeypatch.setenv(name, value)
+    assert discover().attempts is None
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")
+    assert discover().attempts == 3
+
+
+def test_credentials_that_cannot_be_renewed_are_said_to_be_whatever_botocore_raises() -> None:
+    class Role:
+        def get_frozen_credentials(self) -> None:
+            raise ClientError({"Error": {"Code": "AccessDenied"}}, "AssumeRole")
+
+    class Session:
+        def get_credentials(self) -> Role:
+            return Role()
+
+    with pytest.raises(CredentialsError, match="AccessDenied"):
+        SessionCredentials(Session()).current()
+
+
+def test_a_profile_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {**KEYS, "AWS_DEFAULT_REGION": "eu-west-1", "AWS_PROFILE": "no"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(PlatformError, match="no"):
+        discover()
 
 
 def test_proxies_are_taken_from_the_environment_unless_it_excepts_the_host(
@@ -116,9 +176,15 @@ def test_proxies_are_taken_from_the_environment_unless_it_excepts_the_host(
     monkeypatch.setenv("https_proxy", "proxy:3128")
     assert discover().proxy == "http://proxy:3128"
     assert origin_of(discover()).address == ("proxy", 3128)
+    monkeypatch.setenv("https_proxy", "//proxy:3128")
+    assert discover().proxy == "http://proxy:3128"
     monkeypatch.setenv("NO_PROXY", ".amazonaws.com")
     assert discover().proxy is None
     assert origin_of(discover()).address == ("lambda.eu-west-1.amazonaws.com", 443)
+    monkeypatch.delenv("https_proxy")
+    monkeypatch.delenv("NO_PROXY")
+    monkeypatch.setenv("all_proxy", "http://proxy:3128")
+    assert discover().proxy is None, "boto3 does not know it"
 
 
 def test_a_plain_endpoint_is_asked_through_a_proxy_by_its_whole_url() -> None:

@@ -276,3 +276,64 @@ def test_a_proxy_is_tunnelled_through(
         thread.join()
     assert asked[0][0] == f"CONNECT 127.0.0.1:{server.port} HTTP/1.1"
     assert "Proxy-Authorization: Basic dXNlcjpwYXNzIQ==" in asked[0]
+
+
+class BrokenOffError(Exception):
+    pass
+
+
+def test_what_a_batch_that_was_broken_off_left_behind_is_not_taken_for_the_next_one(
+    server: FaultyServer, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+
+    def late(connection: object) -> bool:
+        release.wait(MINUTE)
+        return answer(404, "of the first batch")(connection)  # type: ignore[arg-type]
+
+    def break_off(now: float) -> None:
+        if engine._flights:
+            raise BrokenOffError
+
+    server.decide = lambda request: late if request.segment < 4 else accept
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "_give_up_flights", break_off)
+        with pytest.raises(BrokenOffError):
+            engine.start(events(4), MINUTE)
+    release.set()
+    server.decide = lambda request: accept
+    assert engine.start(events(40), MINUTE) == InvokerReport(accepted=40)
+
+
+def test_a_host_that_cannot_be_a_name_is_given_up_as_one_that_is_not_there(
+    server: FaultyServer, open_engine: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", f"https://{'x' * 70}.invalid")
+    report = open_engine(Limits(outage=0.2)).start(events(2), MINUTE)
+    assert len(report.refused) == 2
+    assert all("x" * 70 in one.reason for one in report.refused)
+
+
+def test_the_number_of_attempts_can_be_set_where_boto3_has_it(
+    server: FaultyServer, open_engine: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
+    server.decide = lambda request: answer(500, "no")
+    report = open_engine(Limits()).start(events(2), MINUTE)
+    assert len(report.refused) == 2
+    assert set(server.tries.values()) == {2}
+
+
+def test_a_large_event_goes_out_whole(server: FaultyServer, engine: Engine) -> None:
+    sizes = []
+
+    def decide(request: Request) -> Act:
+        sizes.append(int(request.headers["content-length"]))
+        return answer(413, "too large", x_amzn_ErrorType="RequestTooLargeException")
+
+    server.decide = decide
+    starts = tuple(Start(i) for i in range(200_000))
+    report = engine.start([ExecutorEvent("run", starts, Targets("E:1", "I:1"))], MINUTE)
+    assert [one.reason for one in report.refused] == ["RequestTooLargeException: too large"]
+    assert sizes == [size for size in sizes if size > 2_000_000]
+    assert len(sizes) == 1

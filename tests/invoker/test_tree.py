@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import math
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
@@ -17,10 +20,9 @@ from hypothesis import strategies as st
 
 from invoker.endpoint import discover
 from invoker.engine import RATE, Engine, Limits
-from invoker.fanout import start_all
+from invoker.fanout import RESERVE_SECONDS, UNKNOWN, start_all, start_batch
 from invoker.tree import MOST_BRANCHES, MOST_DEPTH, ROUND_SECONDS, branches, split
 from wukong.messages import ExecutorEvent, InvokerEvent, InvokerReport, Start, Targets
-from wukong.platform.batches import events_of
 from wukong.storage import NewRun, Storage
 from wukong.storage.memory import MemoryStorage
 
@@ -75,7 +77,9 @@ class Region:
     def __init__(self) -> None:
         self.started: Counter[int] = Counter()
         self.invokers = 0
+        self.calls: list[dict[str, Any]] = []
         self.rate = RATE
+        self.throttled = 0
         self.refuse: Callable[[int], bool] = lambda segment: False
         self.spoil: Callable[[int], bytes | None] = lambda number: None
         self._lock = threading.Lock()
@@ -109,6 +113,10 @@ class Region:
 
     def start(self, body: Any) -> tuple[int, bytes]:
         segment = body["starts"][0][0]
+        with self._lock:
+            self.throttled -= 1
+            if self.throttled >= 0:
+                return 429, b"{}"
         if self.refuse(segment):
             return 404, b'{"Message": "gone"}'
         with self._lock:
@@ -119,20 +127,25 @@ class Region:
         with self._lock:
             self.invokers += 1
             number = self.invokers
-        message = InvokerEvent.from_event(body)
-        report = self.run(events_of(message, store), message.depth)
+            self.calls.append(body)
+        report = self.answer(InvokerEvent.from_event(body))
         spoiled = self.spoil(number)
         if spoiled is not None:
             return 200, spoiled or None
         return 200, json.dumps(report.to_event()).encode()
 
+    def answer(self, message: InvokerEvent) -> InvokerReport:
+        with closing(self.engine()) as engine:
+            return start_batch(engine, message, MINUTE, store)
+
     def run(self, batch: tuple[ExecutorEvent, ...], depth: int = 0) -> InvokerReport:
+        with closing(self.engine()) as engine:
+            return start_all(engine, batch, MINUTE, store, depth)
+
+    def engine(self) -> Engine:
         engine = Engine(discover(), connections=8, limits=Limits(faults=2))
         engine.rate = self.rate
-        try:
-            return start_all(engine, batch, MINUTE, store, depth)
-        finally:
-            engine.close()
+        return engine
 
     def close(self) -> None:
         self._server.shutdown()
@@ -171,9 +184,9 @@ def test_what_a_branch_could_not_start_is_in_the_answer_by_its_place(region: Reg
     [
         (b'{"errorMessage": "Task timed out"}', "Unhandled: Task timed out"),
         (b"[]", "its Invoker answered with what is no report"),
-        (b"", "may have been started"),
+        (json.dumps(InvokerReport(1).to_event()).encode(), "no report of its batch"),
     ],
-    ids=["failed", "no report", "cut off"],
+    ids=["failed", "no report", "report of another batch"],
 )
 def test_a_branch_whose_invoker_fails_is_refused_whole_and_not_tried_twice(
     region: Region, answer: bytes, reason: str
@@ -186,7 +199,65 @@ def test_a_branch_whose_invoker_fails_is_refused_whole_and_not_tried_twice(
     assert 0 < lost < 400
     assert all(reason in refusal.reason for refusal in report.refused)
     assert set(region.started.values()) == {1}
-    assert report.unsure == (lost if not answer else 0)
+    assert report.unsure == lost
+
+
+def test_a_branch_whose_answer_is_lost_is_asked_again_what_it_has_started(region: Region) -> None:
+    region.rate = 100.0
+    region.refuse = lambda segment: segment == 399
+    region.spoil = lambda number: b"" if number == 2 else None
+    report = region.run(events(400))
+    assert [refusal.position for refusal in report.refused] == [399]
+    assert (report.accepted, report.unsure) == (399, 0)
+    assert set(region.started.values()) == {1}
+    assert [call["again"] for call in region.calls].count(True) == 1
+
+
+def test_a_branch_of_which_nothing_is_known_is_not_started_again(
+    region: Region, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("invoker.fanout.keep", lambda *_: None)
+    monkeypatch.setattr("invoker.outcomes.WAIT_SECONDS", 0.1)
+    region.rate = 100.0
+    region.spoil = lambda number: b"" if number == 2 else None
+    report = region.run(events(400))
+    assert 0 < len(report.refused) == report.unsure < 400
+    assert {refusal.reason for refusal in report.refused} == {UNKNOWN}
+    assert set(region.started.values()) == {1}
+
+
+def test_a_batch_that_is_sent_again_starts_what_was_refused_and_nothing_twice(
+    region: Region,
+) -> None:
+    message = InvokerEvent("run", events(50), id="sent-twice")
+    region.refuse = lambda segment: segment in {3, 7, 20}
+    assert [one.position for one in region.answer(message).refused] == [3, 7, 20]
+    kept = store().get_batch("run", "sent-twice.outcome")
+    assert kept is not None
+    assert json.loads(kept)["refused"] == {"HTTP 404: gone": [3, 7, 20]}
+
+    region.refuse = lambda segment: segment == 7
+    again = replace(message, again=True)
+    assert [one.position for one in region.answer(again).refused] == [7]
+    region.refuse = lambda segment: False
+    assert region.answer(again) == InvokerReport(50)
+    assert region.answer(again) == InvokerReport(50)
+    assert region.started == Counter(range(50))
+
+
+def test_whoever_no_longer_waits_gets_nothing_started(region: Region) -> None:
+    report = region.answer(InvokerEvent("run", events(5), until=time.time() + RESERVE_SECONDS - 1))
+    assert {one.reason for one in report.refused} == {"not tried: the Invoker's time was up"}
+    assert not region.started
+
+
+def test_a_branch_is_told_until_when_it_is_waited_for(region: Region) -> None:
+    region.rate = 100.0
+    before = time.time()
+    region.run(events(400))
+    after = time.time()
+    waits = MINUTE - RESERVE_SECONDS
+    assert all(before + waits <= call["until"] <= after + waits for call in region.calls)
 
 
 def test_a_batch_is_not_passed_on_for_ever(region: Region) -> None:
@@ -209,6 +280,9 @@ def test_a_rate_is_measured_by_what_is_started_here(region: Region) -> None:
     try:
         engine.start(events(5), MINUTE)
         assert engine.rate == RATE, "too few to tell"
+        region.throttled = 10
+        engine.start(events(300), MINUTE)
+        assert engine.rate == RATE, "further Invokers would only be throttled, too"
         engine.start(events(300), MINUTE)
         assert engine.rate != RATE
     finally:

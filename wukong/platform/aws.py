@@ -7,7 +7,9 @@ only place that talks to Lambda's data plane, with retries that are bounded and 
 from __future__ import annotations
 
 import json
+import math
 import random
+import re
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +17,14 @@ from typing import Any, Self
 
 import boto3
 from botocore.config import Config as BotoConfig
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionClosedError,
+    IncompleteReadError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
 
 from wukong.messages import (
     ExecutorEvent,
@@ -24,7 +33,7 @@ from wukong.messages import (
     Start,
     Targets,
 )
-from wukong.platform.batches import invoker_payload
+from wukong.platform.batches import invoker_payload, sent_again
 from wukong.platform.costs import StartCosts
 from wukong.platform.interface import Platform, PlatformError, guided
 from wukong.platform.ramp import ramp
@@ -48,6 +57,19 @@ _TRANSIENT = frozenset(
         "ThrottlingException",
     }
 )
+_LOST = (ConnectionClosedError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
+"""What the SDK raises after a request that may have been taken."""
+
+_FUNCTION = re.compile(
+    r"((?:arn:[a-z-]+:lambda:[a-z0-9-]+:[0-9]{12}:function:|[0-9]{12}:function:)?[^:]+)"
+    r"(?::([^:]+))?"
+)
+"""A name or an ARN, whole or partial, and a qualifier.
+https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html#lambda-Invoke-request-FunctionName"""
+
+
+class AnswerLostError(PlatformError):
+    """A function may have run, but its answer has not come."""
 
 
 class LambdaGateway:
@@ -89,9 +111,7 @@ class LambdaGateway:
             reason, transient = self._try_start(function, payload)
             if reason is None:
                 return None
-            pause = random.uniform(0.5, 1.0) * min(  # noqa: S311 - spreads retries, hides nothing
-                BACKOFF_MOST_SECONDS, BACKOFF_SECONDS * 2**attempt
-            )
+            pause = _pause(attempt)
             if not transient or attempt == ATTEMPTS or time.monotonic() + pause > until:
                 return reason
             self._sleep(pause)
@@ -115,15 +135,35 @@ class LambdaGateway:
         return None, False
 
     def call(self, function: str, payload: bytes) -> Any:
-        """Invoke synchronously and give the answer; raises `PlatformError` with what failed."""
-        try:
-            answer = self._lambda.invoke(FunctionName=function, Payload=payload)
-            body = answer["Payload"].read()
-        except (ClientError, BotoCoreError) as error:
-            raise PlatformError(
-                f"function {function} cannot be invoked: {error}",
-                "`wukong status` tells what is deployed; the caller needs lambda:InvokeFunction.",
-            ) from error
+        """Invoke synchronously and give the answer; what is throttled, up to eight times.
+
+        Raises
+        ------
+        AnswerLostError
+            If the function may have run.
+        PlatformError
+            If it has not, or has failed; with the reason.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._try_call(function, payload)
+            except ClientError as error:
+                status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+                if status != 429 or attempt == ATTEMPTS:
+                    raise _cannot_invoke(function, error) from error
+            except _LOST as error:
+                raise AnswerLostError(
+                    f"the answer of function {function} was lost: {error}",
+                    "It may have run; its log group tells.",
+                ) from error
+            except BotoCoreError as error:
+                raise _cannot_invoke(function, error) from error
+            self._sleep(_pause(attempt))
+        raise AssertionError("the last attempt returns or raises")
+
+    def _try_call(self, function: str, payload: bytes) -> Any:
+        answer = self._lambda.invoke(FunctionName=function, Payload=payload)
+        body = answer["Payload"].read()
         if "FunctionError" in answer:
             raise PlatformError(
                 f"function {function} failed: {body[:2000].decode(errors='replace')}",
@@ -144,9 +184,10 @@ class LambdaGateway:
     def pinned(self, function: str) -> str:
         """Give `name:version` for a function, so that a run keeps to one release.
 
-        Without a qualifier the alias `live` is meant; a version stays as it is.
+        The name may be an ARN. Without a qualifier the alias `live` is meant; a version stays as
+        it is.
         """
-        name, _, qualifier = function.partition(":")
+        name, qualifier = _split(function)
         if qualifier.isdecimal():
             return function
         try:
@@ -158,6 +199,24 @@ class LambdaGateway:
                 "check region, credentials and the names under aws_lambda in the configuration.",
             ) from error
         return f"{name}:{alias['FunctionVersion']}"
+
+
+def _pause(attempt: int) -> float:
+    longest = min(BACKOFF_MOST_SECONDS, BACKOFF_SECONDS * 2.0**attempt)
+    return random.uniform(0.5, 1.0) * longest  # noqa: S311 - spreads retries, hides nothing
+
+
+def _cannot_invoke(function: str, error: Exception) -> PlatformError:
+    return PlatformError(
+        f"function {function} cannot be invoked: {error}",
+        "`wukong status` tells what is deployed; the caller needs lambda:InvokeFunction.",
+    )
+
+
+def _split(function: str) -> tuple[str, str]:
+    """Give a function's name, or its ARN, and its qualifier."""
+    found = _FUNCTION.fullmatch(function)
+    return (found[1], found[2] or "") if found is not None else (function, "")
 
 
 class AwsPlatform(Platform):
@@ -222,7 +281,8 @@ class AwsPlatform(Platform):
             self._costs.called(len(events), time.monotonic() - begun)
         else:
             report = self._directly(events, begun + 60.0)
-            self._costs.started(len(events), time.monotonic() - begun)
+            rounds = math.ceil(len(events) / DIRECT_CONNECTIONS)
+            self._costs.started(rounds * DIRECT_CONNECTIONS, time.monotonic() - begun)
         return report
 
     @property
@@ -256,7 +316,20 @@ class AwsPlatform(Platform):
             return self._store
 
         try:
-            payload = invoker_payload(events, store)
-            return InvokerReport.from_event(self._gateway.call(events[0].targets.invoker, payload))
+            answer = self._call(events[0].targets.invoker, invoker_payload(events, store))
+            report = InvokerReport.from_event(answer)
+        except AnswerLostError as error:
+            return InvokerReport.of([f"Invoker: {error}"] * len(events), unsure=len(events))
         except (PlatformError, MessageError, StorageError) as error:
             return InvokerReport.of([f"Invoker: {error}"] * len(events))
+        if not report.is_of(len(events)):
+            reason = "Invoker: its report is not one of this batch"
+            return InvokerReport.of([reason] * len(events), unsure=len(events))
+        return report
+
+    def _call(self, invoker: str, payload: bytes) -> Any:
+        try:
+            return self._gateway.call(invoker, payload)
+        except AnswerLostError:
+            # What it has started is in the run's state, where it looks when it is asked again.
+            return self._gateway.call(invoker, sent_again(payload))

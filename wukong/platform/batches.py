@@ -1,10 +1,16 @@
-"""A batch of Executor events as the payload of an Invoker's call: inline, or else by storage."""
+"""A batch of Executor events as the payload of an Invoker's call: inline, or else by storage.
+
+A batch has an id, under which the Invoker keeps its outcome in the run's state. So whoever has lost
+an answer sends the same batch `again`, and nothing is started twice.
+"""
 
 from __future__ import annotations
 
 import json
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from wukong.messages import (
     ExecutorEvent,
@@ -13,7 +19,9 @@ from wukong.messages import (
     read_batch,
     write_batch,
 )
-from wukong.storage import Storage
+
+if TYPE_CHECKING:
+    from wukong.storage import Storage
 
 INLINE_LIMIT = 5_000_000
 """Bytes of a batch that travel inside the Invoker's event: a synchronous payload may have 6 MB.
@@ -21,7 +29,10 @@ https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
 
 def invoker_payload(
-    events: Sequence[ExecutorEvent], store: Callable[[], Storage], depth: int = 0
+    events: Sequence[ExecutorEvent],
+    store: Callable[[], Storage],
+    depth: int = 0,
+    until: float = 0.0,
 ) -> bytes:
     """Give the payload of the call that has an Invoker start Executors.
 
@@ -31,19 +42,27 @@ def invoker_payload(
         Gives the run's storage; asked only for what is too large for a payload.
     depth
         How many Invokers have passed the batch on.
+    until
+        Seconds since 1970 until which its answer is waited for; 0 for as long as it takes.
 
     Raises
     ------
     StorageError
         If the batch cannot be stored.
     """
-    run = events[0].run
-    payload = InvokerEvent(run, events=tuple(events), depth=depth).to_bytes()
+    name = uuid.uuid4().hex
+    message = InvokerEvent(events[0].run, tuple(events), depth=depth, id=name, until=until)
+    payload = message.to_bytes()
     if len(payload) <= INLINE_LIMIT:
         return payload
-    name = uuid.uuid4().hex
-    store().put_batch(run, name, json.dumps(write_batch(events), separators=(",", ":")).encode())
-    return InvokerEvent(run, batch=name, depth=depth).to_bytes()
+    batch = json.dumps(write_batch(events), separators=(",", ":")).encode()
+    store().put_batch(message.run, name, batch)
+    return replace(message, events=(), batch=name).to_bytes()
+
+
+def sent_again(payload: bytes) -> bytes:
+    """Give the payload of a call whose answer was lost, for the next one."""
+    return replace(InvokerEvent.from_event(json.loads(payload)), again=True).to_bytes()
 
 
 def events_of(message: InvokerEvent, store: Callable[[], Storage]) -> tuple[ExecutorEvent, ...]:

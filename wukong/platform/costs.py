@@ -43,7 +43,7 @@ class StartCosts:
         return max(LEAST, min(MOST, math.floor(self.call_seconds / saved)))
 
     def started(self, events: int, seconds: float) -> None:
-        """Learn from a direct start."""
+        """Learn from a direct start of so many, or of as many as would have taken no longer."""
         if events:
             with self._lock:
                 self.direct_seconds += NEWEST * (seconds / events - self.direct_seconds)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from wukong.platform.context import settings
 from wukong.platform.interface import Platform, PlatformError
-from wukong.storage import Storage, open_storage
+
+if TYPE_CHECKING:
+    from wukong.storage import Storage
 
 # What an environment keeps while it is warm: connections, by what they lead to.
 _stores: dict[str, Storage] = {}
@@ -21,6 +25,9 @@ def store() -> Storage:
             "Valkey server, such as valkeys://HOST:6379.",
         )
     if url not in _stores:
+        # An Invoker starts Executors before it needs any storage.
+        from wukong.storage import open_storage
+
         _stores[url] = open_storage(url)
     return _stores[url]
 

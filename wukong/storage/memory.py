@@ -353,7 +353,8 @@ class MemoryStorage(Storage):
 
     def put_batch(self, run: str, name: str, events: bytes) -> None:
         with self._changed:
-            self._runs[run].batches[name] = events
+            if run in self._runs:
+                self._runs[run].batches[name] = events
 
     def get_batch(self, run: str, name: str) -> bytes | None:
         with self._changed:
