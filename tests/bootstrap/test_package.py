@@ -117,7 +117,7 @@ def test_a_package_that_was_replaced_meanwhile_is_a_conflict(s3: Any) -> None:
 
 def test_what_is_bigger_than_lambda_takes_unzipped_is_not_even_read(s3: Any) -> None:
     with Stubber(s3), pytest.raises(PackageError, match="262,144,000"):
-        hashed(s3, Package("bucket", "key", "v1", "abc", 5 << 40, ""))
+        read_contents(s3, Package("bucket", "key", "v1", "abc", 5 << 40, ""))
 
 
 def test_one_read_of_the_end_is_enough_for_a_package() -> None:
