@@ -81,8 +81,8 @@ def resolve(client: S3Client, bucket: str, key: str, version_id: str = "") -> Pa
     try:
         head = client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED", **version)
     except ClientError as error:
-        # S3 answers a version that was never one with 400.
-        absent = {404, 400} if version_id else {404}
+        # S3 answers a version that was never one with 400, and one that marks a deletion with 405.
+        absent = {400, 404, 405} if version_id else {404}
         if error.response["ResponseMetadata"]["HTTPStatusCode"] in absent:
             return None
         raise mapped(error, f"s3://{bucket}/{key}") from error

@@ -109,6 +109,11 @@ class FunctionPlan:
     settings: tuple[Setting, ...]
 
     @property
+    def creates(self) -> bool:
+        """Whether the function is created."""
+        return any(isinstance(step, Create | Replace) for step in self.preparations)
+
+    @property
     def status(self) -> Status:
         """What this makes of the live version."""
         if not (self.preparations or self.release or self.settings):

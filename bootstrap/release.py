@@ -263,6 +263,11 @@ def _switch(api: LambdaApi, switch: Switch) -> str:
         if alias is None:
             return api.create_alias(switch.name, switch.version, record)
         return api.update_alias(switch.name, switch.version, record, alias.revision_id)
+    except DeletedMeanwhileError as error:
+        if api.read_holding(switch.name) is None:
+            raise
+        # Only the alias or the version is gone: what is there decides.
+        raise ConflictError(error.message, error.hint) from error
     except (ConflictError, UnreachableError):
         # Our own write whose answer was lost, or a deployment of the same release beside us.
         now = api.read_alias(switch.name, switch.component)

@@ -330,6 +330,33 @@ def test_layers_go_with_the_functions_that_had_them(account: Account) -> None:
     assert account.aws.lambda_.list_layer_versions(LayerName="Wukong-numpy")["LayerVersions"] == []
 
 
+def test_layers_that_somebody_else_published_are_left(account: Account) -> None:
+    """Also where their names begin as ours do: what we published says so."""
+    version = account.upload("", "elsewhere.zip", body=zipped({"python/n.py": "1"}))
+    content = {"S3Bucket": BUCKET, "S3Key": "elsewhere.zip", "S3ObjectVersion": version}
+    for _ in range(2):
+        theirs = account.aws.lambda_.publish_layer_version(
+            LayerName="Wukong-theirs", Description="mine", Content=content
+        )
+    update = resource("Update", Executor={"Layers": [theirs["LayerVersionArn"]]})
+    account.environment["WUKONG_EXECUTOR_LAYERS"] = theirs["LayerVersionArn"]
+    assert account.send(update)["status"] == "CONFIGURATION_CHANGED"
+    for number in range(2, 8):
+        account.aws.clock.sleep(2 * DAY)
+        release(account, f"{number}")
+    account.send(resource("Delete"))
+    left = account.aws.lambda_.list_layer_versions(LayerName="Wukong-theirs")["LayerVersions"]
+    assert [layer["Version"] for layer in left] == [2, 1]
+
+
+def test_one_function_cannot_be_both(account: Account) -> None:
+    begin = len(account.aws.calls)
+    answer = account.send(manual("deploy", invoker={"function_name": FUNCTIONS[0]}))
+    assert answer["error"]["code"] == "INVALID_EVENT"
+    assert "function_name" in answer["error"]["message"]
+    assert all(made.startswith(("Head", "Get")) for made in account.aws.operations[begin:])
+
+
 def test_retries_are_set_for_the_live_version_too(account: Account) -> None:
     """Runs invoke versions by number."""
     account.environment["WUKONG_EXECUTOR_ASYNCHRONOUS_RETRIES"] = "1"

@@ -124,7 +124,7 @@ def _told(stack: Stack) -> dict[str, Any]:
         "Loop": client.get_function_recursion_config(FunctionName=name)["RecursiveLoop"],
         "Reserved": function.get("Concurrency", {}).get("ReservedConcurrentExecutions"),
         "Asynchronous": asynchronous,
-        "Tags": {k: v for k, v in function["Tags"].items() if k != "wukong:owner"},
+        "Tags": {k: v for k, v in function["Tags"].items() if not k.startswith("wukong:")},
     }
 
 

@@ -213,7 +213,8 @@ def test_an_older_version_is_read_as_that_version(s3: Any) -> None:
         assert hashed(s3, found).sha256
 
 
-@pytest.mark.parametrize("status", [400, 404])
+# 405 is a version that only marks a deletion.
+@pytest.mark.parametrize("status", [400, 404, 405])
 def test_a_version_that_is_gone_or_never_was_is_absent(s3: Any, status: int) -> None:
     with Stubber(s3) as script:
         script.add_client_error("head_object", str(status), http_status_code=status)
