@@ -37,6 +37,9 @@ logger = Logger(service="bootstrap", child=True)
 
 PING = b'{"wukong":"ping"}'
 
+SECRET_CHARACTERS = 6
+"""How long the value of a variable is at least that may be a secret."""
+
 
 @dataclass(frozen=True, slots=True)
 class Occasion:
@@ -182,14 +185,21 @@ def smoke_test(around: Surroundings, candidate: Candidate) -> None:
     SmokeTestError
         If the answer is an error or not that component's pong.
     """
-    candidate.smoke = ping(around.api, candidate.name, candidate.version, candidate.component)
+    variables = candidate.plan.wanted.environment
+    where = candidate.name, candidate.version, candidate.component
+    candidate.smoke = ping(around.api, *where, variables)
     around.progress.tick(f"smoke-test {candidate.name}")
 
 
 def ping(
-    api: LambdaApi, name: str, version: str, component: Component, patience: float | None = None
+    api: LambdaApi,
+    name: str,
+    version: str,
+    component: Component,
+    variables: Mapping[str, str],
+    patience: float | None = None,
 ) -> Mapping[str, Any]:
-    """Give a version's answer to a ping.
+    """Give a version's answer to a ping; what a bad one says is told without its `variables`.
 
     Raises
     ------
@@ -202,14 +212,24 @@ def ping(
     error, payload = api.ping(name, version, PING, patience)
     answer = _json(payload)
     if error:
-        said = answer.get("errorMessage", "") if isinstance(answer, Mapping) else ""
-        raise _not_well(where, f"{error} error: {said!s:.500}")
+        told = answer.get("errorMessage", "") if isinstance(answer, Mapping) else ""
+        raise _not_well(where, f"{error} error: {_hidden(str(told), variables):.500}")
     if not isinstance(answer, Mapping) or answer.get("wukong") != "pong":
-        raise _not_well(where, f"the answer to a ping was {payload[:200]!r}")
+        told = _hidden(payload.decode(errors="replace"), variables)
+        raise _not_well(where, f"the answer to a ping was {told:.200}")
     if answer.get("component") != component:
-        raise _not_well(where, f"it says it is {answer.get('component')!r}, not {component!r}")
+        told = _hidden(repr(answer.get("component")), variables)
+        raise _not_well(where, f"it says it is {told:.200}, not {component!r}")
     logger.info("smoke test passed", function=name, version=version)
     return answer
+
+
+def _hidden(text: str, variables: Mapping[str, str]) -> str:
+    """Hide the values of variables, which may be secrets; short ones are too common for that."""
+    values = (value for value in variables.values() if len(value) >= SECRET_CHARACTERS)
+    for value in sorted(values, key=len, reverse=True):
+        text = text.replace(value, "***")
+    return text
 
 
 def _json(payload: bytes) -> object:

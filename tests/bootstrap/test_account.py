@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
@@ -15,7 +16,7 @@ from tests.bootstrap.account import (
     notification,
     resource,
 )
-from tests.bootstrap.conftest import zipped
+from tests.bootstrap.conftest import package, zipped
 
 DAY = 86_400.0
 
@@ -279,14 +280,48 @@ def test_the_release_that_was_live_until_now_is_not_pruned(account: Account) -> 
     assert account.send(manual("rollback"))["release"]["name"] == "4.4"
 
 
-def test_no_secret_is_in_what_is_told(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_secret_is_in_what_is_told(
+    account: Account, capsys: pytest.CaptureFixture[str], log: io.StringIO
+) -> None:
     account.upload("2", executor="def lambda_handler(e, c):\n    raise ValueError('no')\n")
     account.send(resource("Update", StoreUrl="redis://:secret@elsewhere"))
     account.send(manual("plan", store_url="redis://:secret@there"))
     account.send(manual("status"))
-    said = json.dumps([account.bus.entries, account.answers]) + capsys.readouterr().out
+    told = json.dumps([account.bus.entries, account.answers]) + capsys.readouterr().out
+    said = told + log.getvalue()
+    assert log.getvalue().count('"message":"answer"') == 3
     assert "secret" not in said
     assert "Signature" not in said
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def lambda_handler(e, c):\n    raise ValueError('no redis://:secret@store here')\n",
+        "def lambda_handler(e, c):\n    return dict(wukong='redis://:secret@store')\n",
+    ],
+)
+def test_what_a_failing_function_says_is_told_without_its_variables(
+    account: Account, log: io.StringIO, source: str
+) -> None:
+    version = account.upload("2", executor=source)
+    message = account.send(notification(version))["error"]["message"]
+    assert "WukongExecutor:2 failed its smoke test" in message
+    assert "***" in message
+    account.send(resource("Update"))
+    said = json.dumps([account.bus.entries, account.answers]) + log.getvalue()
+    assert "failed its smoke test" in log.getvalue()
+    assert "secret" not in said
+
+
+def test_a_forced_rollback_tells_no_variables_either(account: Account, log: io.StringIO) -> None:
+    release(account, "2")
+    function = account.aws.lambda_._functions[FUNCTIONS[0]].versions["1"]
+    function.code = package("1", executor="raise ValueError('redis://:secret@store')\n")
+    function.run()
+    assert account.send(manual("rollback", force=True))["status"] == "ROLLED_BACK"
+    assert '"message":"forced"' in log.getvalue()
+    assert "secret" not in log.getvalue()
 
 
 def test_what_became_of_an_event_is_counted_and_timed(
