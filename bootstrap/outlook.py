@@ -227,6 +227,8 @@ def _still_held(
     provided: Mapping[str, Layer],
 ) -> tuple[str, ...]:
     """Keep holding back what was left out this time too, and a newer package than was asked for."""
+    if request.keeps_live:
+        return record.held if record else ()
     candidates = [layer.arn for layer in provided.values()]
     is_newer = newest is not None and newest.id != package.id
     if newest is not None and (is_newer or (record and record.package == newest.id)):

@@ -209,6 +209,9 @@ def _plan_function(
     tags = claim.missing(found.marks, deployment.owner, deployment.resource)
     if claim.OWNER in tags:
         changes += (Change("owner", found.owner or "none", deployment.owner),)
+    elif tags:
+        before = found.marks.get(claim.RESOURCE, "none")
+        changes += (Change("resource", before, deployment.resource),)
     asynchronous = _asynchronous(spec, found)
     settings = ((Claim(tags),) if tags else ()) + _settings(spec, found, asynchronous)
     return FunctionPlan(

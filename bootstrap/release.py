@@ -37,6 +37,10 @@ logger = Logger(service="bootstrap", child=True)
 
 PING = b'{"wukong":"ping"}'
 
+SWITCH_SECONDS = 30.0
+"""Without so much time no switch is begun: a pair that is half switched at the end would stay so
+until an event comes again."""
+
 SECRET_CHARACTERS = 6
 """How long the value of a variable is at least that may be a secret."""
 
@@ -254,12 +258,19 @@ def switch_all(around: Surroundings, switches: Iterable[Switch]) -> None:
     ConflictError
         If somebody else switched meanwhile, and all is as it was before.
     DeadlineError
-        If time was up; both versions have passed their tests, so the next event only goes on.
+        If time was up, or nearly; both versions have passed their tests, so the next event only
+        goes on.
     DeletedMeanwhileError
         If there is nothing to switch any more.
     SwitchError
         With the cause, and what could not be switched back.
     """
+    switches = tuple(switches)
+    if switches and around.deadline.remaining() < SWITCH_SECONDS:
+        raise DeadlineError(
+            f"{around.deadline.remaining():.0f} seconds are too few to switch both functions.",
+            "The same event again continues where this one stopped.",
+        )
     done: list[tuple[Switch, str]] = []
     for switch in switches:
         try:

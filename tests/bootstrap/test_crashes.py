@@ -217,6 +217,30 @@ def test_when_the_time_ends_at_any_call_it_says_what_is_left_and_the_next_event_
         assert End.of(account, finish(account, event)) == wanted
 
 
+@pytest.mark.parametrize("action", ["deploy", "rollback"])
+def test_a_switch_is_not_begun_when_there_is_hardly_time_for_both(action: str) -> None:
+    """An event by hand does not come again by itself, so its pair must not be left mixed."""
+    account = live()
+    account.upload("2")
+    if action == "rollback":
+        account.send(manual("deploy"))
+    before = account.release()
+    pings: list[int] = []
+
+    def dawdle(index: int, operation: str) -> None:
+        pings.append(index) if operation == "Invoke" else None
+        if operation == "Invoke" and len(pings) == 2:
+            account.aws.clock.sleep(850)
+
+    account.interrupt(dawdle)
+    answer = account.send(manual(action))
+    assert answer["error"]["code"] == "DEADLINE_EXCEEDED"
+    assert answer["left"] == ["switch WukongExecutor", "switch WukongInvoker"]
+    assert account.release() == before
+    account.interrupt(None)
+    assert account.send(manual(action))["status"] in {"CODE_CHANGED", "ROLLED_BACK"}
+
+
 @pytest.mark.parametrize("request_type", ["Create", "Update", "Delete"])
 def test_cloudformation_is_answered_in_time_whatever_hangs(request_type: str) -> None:
     account = live()

@@ -103,6 +103,33 @@ def test_while_the_newest_layer_is_bad_the_live_one_stays_attached(
     assert "layers/numpy.zip" in answer["message"]
 
 
+def test_a_layer_that_was_rolled_back_stays_held_while_the_newest_package_is_bad(
+    account: Account,
+) -> None:
+    account.environment["WUKONG_EXECUTOR_LAYERS"] = "numpy"
+    for number in range(2):
+        body = zipped({"python/numpy.py": f"{number}"})
+        version = account.upload("", "layers/numpy.zip", body=body)
+        account.send(notification(version, "layers/numpy.zip"))
+    account.send(manual("rollback"))
+    account.upload("", body=BAD["no zip"])
+    account.send(resource("Update", Executor={"MemorySize": "1024", "Layers": ["numpy"]}))
+    assert account.answers[-1]["Status"] == "SUCCESS"
+    account.upload("2")
+    account.send(manual("deploy"))
+    found = account.function(FUNCTIONS[0], "live")
+    assert found is not None
+    assert [layer["Arn"][-2:] for layer in found["Configuration"]["Layers"]] == [":1"]
+
+
+def test_an_update_says_what_it_changes_also_where_that_is_only_whose_a_function_is(
+    account: Account,
+) -> None:
+    """An upload made both functions before the stack's resource came to it."""
+    told = account.send(resource("Update"))["functions"]["executor"]
+    assert told["changes"] == ["resource: none -> Functions"]
+
+
 def test_while_the_newest_package_hangs_the_live_one_is_configured(account: Account) -> None:
     """No answer to a ping is a bad answer, not a network that was away."""
     bad = account.upload("2")
