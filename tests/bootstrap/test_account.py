@@ -17,6 +17,7 @@ from tests.bootstrap.account import (
     resource,
 )
 from tests.bootstrap.conftest import package, zipped
+from tests.bootstrap.fake_aws import Fault
 
 DAY = 86_400.0
 
@@ -363,6 +364,31 @@ def test_layers_go_with_the_functions_that_had_them(account: Account) -> None:
         account.send(notification(version, "layers/numpy.zip"))
     account.send(resource("Delete"))
     assert account.aws.lambda_.list_layer_versions(LayerName="Wukong-numpy")["LayerVersions"] == []
+
+
+def test_a_version_that_was_live_once_is_not_deleted_when_it_fails_a_test(account: Account) -> None:
+    """Runs invoke versions by number; publishing the same again gives the version of then."""
+    release(account, "2")
+    account.send(manual("rollback"))
+    account.interrupt(lambda _, name: Fault.LOST_REPLY if name == "Invoke" else None)
+    answer = account.send(manual("deploy", force=True))
+    assert answer["error"]["code"] == "SMOKE_TEST_FAILED"
+    assert account.versions(FUNCTIONS[0]) == ["1", "2"]
+
+
+def test_a_rolled_back_package_is_held_however_many_layers_are(account: Account) -> None:
+    """A record has room for a few only."""
+    account.environment["WUKONG_EXECUTOR_LAYERS"] = "a,b,c,d"
+    for name in "abcd":
+        key = f"layers/{name}.zip"
+        version = account.upload("", key, body=zipped({f"python/{name}.py": ""}))
+    account.send(notification(version, key))
+    second = account.upload("2")
+    account.send(notification(second))
+    assert account.markers() == ("2", "2")
+    account.send(manual("rollback", to="1.1"))
+    assert account.send(notification(second))["status"] == "HELD"
+    assert account.markers() == ("1", "1")
 
 
 def test_layers_that_somebody_else_published_are_left(account: Account) -> None:

@@ -166,6 +166,23 @@ def test_a_deletion_during_a_creation_whose_answer_was_lost_leaves_nothing(creat
     assert answer["error"]["code"] == "DELETED_MEANWHILE"
 
 
+def test_what_was_deployed_anew_after_a_deletion_is_not_taken_for_ones_own() -> None:
+    """A creation that still runs finds functions that are there again."""
+    account = Account()
+    account.upload("1")
+
+    def interrupt(_: int, operation: str) -> None:
+        if operation == "CreateFunction":
+            account.aws.fault = None
+            account.send(resource("Delete"))
+            assert account.send(manual("deploy"))["status"] == "CREATED"
+
+    account.interrupt(interrupt)
+    answer = account.send(manual("deploy"))
+    assert answer["error"]["code"] == "DELETED_MEANWHILE"
+    assert account.markers() == ("1", "1")
+
+
 @pytest.mark.parametrize("call", range(1, 24))
 def test_a_deletion_while_a_creation_with_a_layer_still_runs_leaves_no_layer(call: int) -> None:
     account = Account()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from bootstrap.answer import Status
@@ -16,7 +18,7 @@ from bootstrap.errors import (
 )
 from bootstrap.events import Upload
 from bootstrap.manual import Action
-from tests.bootstrap.conftest import package
+from tests.bootstrap.conftest import ROOT, package
 from tests.bootstrap.script import (
     EXECUTOR,
     INVOKER,
@@ -241,6 +243,17 @@ def test_deletion_of_both(script: Script) -> None:
     answer = script.perform(asking(Action.DELETE))
     assert [function.status for function in answer.functions] == [Status.DELETED] * 2
     assert script.calls == counted("delete")
+
+
+@pytest.mark.parametrize("case", ["nothing changed", "create", "new code", "delete", "rollback"])
+def test_the_guide_says_what_each_call_is_for(case: str) -> None:
+    """What it names makes up the difference to the least that is possible."""
+    guide = (ROOT / "docs" / "deploying.md").read_text()
+    row = re.search(rf"^\| {case} \| \d+ \| .*\n(?:.*\n)*?\| {case} \| (\d+) \| (.*)", guide, re.M)
+    assert row
+    least, more = int(row.group(1)), sum(map(int, re.findall(r"\((\d+)\)", row.group(2))))
+    reads = 5 if "five of" in row.group(2) else 0
+    assert least + more + reads == counted(case)
 
 
 def test_more_memory_for_one_function(script: Script) -> None:
