@@ -103,6 +103,20 @@ def test_an_upload_that_began_before_a_stack_update_does_not_undo_its_configurat
     account.check_switches()
 
 
+@pytest.mark.parametrize("call", range(1, 10))
+def test_a_rollback_does_not_undo_a_release_that_went_live_meanwhile(
+    account: Account, call: int
+) -> None:
+    """Who asked for it meant the release before."""
+    account.send(notification(account.upload("2")))
+    answers = meanwhile(account, call, lambda: notification(account.upload("3")))
+    answer = account.send(manual("rollback"))
+    assert answers[0]["status"] == "CODE_CHANGED"
+    assert answer["error"]["code"] == "CONFLICT"
+    assert account.markers() == ("3", "3")
+    account.check_switches()
+
+
 @pytest.mark.parametrize("place", [0, 1])
 def test_an_alias_that_somebody_deletes_during_the_switch_is_made_anew(
     account: Account, place: int

@@ -55,6 +55,7 @@ class Walk(RuleBasedStateMachine):
         self.newest: str | None = None
         self.newest_is_good = True
         self.layer_is_good = True
+        self.overtaken = False
         self.number = 0
         self.rolled_back: set[str | None] = set()
         self.asked = 0
@@ -176,10 +177,14 @@ class Walk(RuleBasedStateMachine):
             if index == call:
                 self.account.aws.fault = None
                 self.account.environment["WUKONG_EXECUTOR_MEMORY_SIZE"] = str(memory * 1024)
+                self.overtaken = False
                 self.send(other)
+                self.overtaken = True
 
         self.account.interrupt(meanwhile)
+        self.overtaken = True
         self.send(self.pending.pop())
+        self.overtaken = False
 
     def send(self, event: Any) -> dict[str, Any] | None:
         """Send an event as Lambda does: what fails for now comes again."""
@@ -202,7 +207,9 @@ class Walk(RuleBasedStateMachine):
     def check(self, answer: dict[str, Any]) -> None:
         """What was answered is true, and a deployment leaves one package live."""
         if answer["status"] in CHANGED:
-            assert answer["release"]["name"] == self.account.release()
+            # What was only read was true when it was read.
+            if not (self.overtaken and answer["status"] == "UNCHANGED"):
+                assert answer["release"]["name"] == self.account.release()
             executor, invoker = self.account.markers()
             assert executor == invoker
 
@@ -218,7 +225,8 @@ class Walk(RuleBasedStateMachine):
         if self.newest_is_good and self.layer_is_good and self.newest not in self.rolled_back:
             assert executor == self.newest
         found = self.account.function(FUNCTIONS[0], "live")
-        if found is not None:
+        # A layer that never was good leaves nothing that could be configured instead.
+        if found is not None and (self.layer_is_good or found["Configuration"].get("Layers")):
             memory = self.account.environment["WUKONG_EXECUTOR_MEMORY_SIZE"]
             assert str(found["Configuration"]["MemorySize"]) == memory
 
