@@ -114,10 +114,10 @@ def _deploy_once(request: Request, around: Surroundings) -> Answer:
     try:
         candidates = _apply(request, outlook, around)
     except (ConflictError, UnreachableError, DeletedMeanwhileError) as error:
-        created = [f.spec.function_name for f in plan.functions if f.creates]
-        if created or isinstance(error, DeletedMeanwhileError):
+        creates = any(function.creates for function in plan.functions)
+        if creates or isinstance(error, DeletedMeanwhileError):
             arns = [arn for function in plan.functions for arn in function.wanted.layers]
-            stop.clean_up(request, around, created, arns)
+            stop.clean_up(request, around, arns)
         raise
     if candidates:
         prune(plan, around)

@@ -52,9 +52,7 @@ def heed(request: Request, around: Surroundings) -> None:
     )
 
 
-def clean_up(
-    request: Request, around: Surroundings, names: Iterable[str], layer_arns: Iterable[str]
-) -> None:
+def clean_up(request: Request, around: Surroundings, layer_arns: Iterable[str]) -> None:
     """Delete what this event created or may have created, if the pair was deleted meanwhile.
 
     The answer to a creation may have been lost, so a function's tag decides whose it is: somebody
@@ -68,9 +66,17 @@ def clean_up(
     try:
         heed(request, around)
     except DeletedMeanwhileError:
-        for name in names:
-            found = around.api.read_holding(name)
-            if found and found.marks.get(claim.CREATED) == around.request_id:
-                around.api.delete(name)
-        layers.delete(around, layer_arns)
+        # Both in any case, so not before `all`.
+        gone = [_is_gone(around, spec.function_name) for spec in request.spec.functions]
+        if all(gone):
+            layers.delete(around, layer_arns)
         raise
+
+
+def _is_gone(around: Surroundings, name: str) -> bool:
+    """Delete a function if this event created it, and tell whether there is none now."""
+    found = around.api.read_holding(name)
+    if found and found.marks.get(claim.CREATED) == around.request_id:
+        around.api.delete(name)
+        return True
+    return found is None

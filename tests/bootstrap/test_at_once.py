@@ -181,8 +181,10 @@ def test_a_deletion_during_a_creation_whose_answer_was_lost_leaves_nothing(creat
 
 
 def test_what_was_deployed_anew_after_a_deletion_is_not_taken_for_ones_own() -> None:
-    """A creation that still runs finds functions that are there again."""
+    """A creation that still runs finds functions that are there again, and their layer."""
     account = Account()
+    account.environment["WUKONG_EXECUTOR_LAYERS"] = "numpy"
+    account.upload("", "layers/numpy.zip", body=zipped({"python/numpy.py": "1"}))
     account.upload("1")
 
     def interrupt(_: int, operation: str) -> None:
@@ -195,6 +197,7 @@ def test_what_was_deployed_anew_after_a_deletion_is_not_taken_for_ones_own() -> 
     answer = account.send(manual("deploy"))
     assert answer["error"]["code"] == "DELETED_MEANWHILE"
     assert account.markers() == ("1", "1")
+    assert account.layers("Wukong-numpy")
 
 
 @pytest.mark.parametrize("call", range(1, 24))
