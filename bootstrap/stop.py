@@ -66,7 +66,7 @@ def clean_up(request: Request, around: Surroundings, layer_arns: Iterable[str]) 
     try:
         heed(request, around)
     except DeletedMeanwhileError:
-        # Both in any case, so not before `all`.
+        # A list, so that both are looked at in any case.
         gone = [_is_gone(around, spec.function_name) for spec in request.spec.functions]
         if all(gone):
             layers.delete(around, layer_arns)
