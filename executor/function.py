@@ -29,10 +29,12 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
         return Pong("executor", __version__, machine.python_version()).to_event()
     message = ExecutorEvent.from_event(event)
     from executor.driver import Driver
+    from executor.memory import limit_memory
     from executor.place import place_of, threads_for
 
     _compute_nested_in_place()
     place = place_of(context.aws_request_id)
+    limit_memory(place.memory_mb)
     tally = Driver(
         message,
         surroundings.store(),

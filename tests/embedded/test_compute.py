@@ -6,6 +6,7 @@ these runs would not end.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -73,6 +74,13 @@ def start() -> int:
 
 @dask.delayed(pure=True)
 def widen(value: int, i: int) -> int:
+    # Worth an Executor.
+    time.sleep(0.3)
+    return value * i
+
+
+@dask.delayed(pure=True)
+def multiply(value: int, i: int) -> int:
     return value * i
 
 
@@ -83,6 +91,32 @@ def test_executors_hand_off_to_executors_and_the_last_one_joins(client: wukong.C
     assert total.compute() == 3
     # One for the leaf, which became one of three; a log is written when its invocation has ended.
     until(lambda: invocations("Executor") - before == 3, "three Executors in the log")
+
+
+def test_children_that_are_not_worth_an_executor_are_run_by_the_one_there_is(
+    client: wukong.Client,
+) -> None:
+    before = invocations("Executor")
+    one = start()
+    total = dask.delayed(sum)([multiply(one, i) for i in range(200)])
+    assert total.compute() == sum(range(200))
+    until(lambda: invocations("Executor") > before, "an Executor in the log")
+    # On a machine that is slow enough the first child may take longer than starting Executors.
+    assert invocations("Executor") - before < 200
+
+
+def test_a_task_that_wants_more_memory_than_the_function_has_is_named(
+    client: wukong.Client,
+) -> None:
+    @dask.delayed
+    def huge() -> int:
+        return int(np.ones(2_000_000_000).sum())
+
+    with pytest.raises(MemoryError) as caught:
+        huge().compute()
+    notes = "\n".join(caught.value.__notes__)
+    assert "The function has 3008 MB" in notes
+    assert "task 'huge-" in notes
 
 
 def test_a_wide_fan_out_goes_through_the_invoker(client: wukong.Client) -> None:
