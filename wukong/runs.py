@@ -12,12 +12,14 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
+from wukong.callbacks import Watch
 from wukong.graph.normalise import Key, Normalised, assemble
 from wukong.messages import ExecutorEvent
 from wukong.platform.interface import Platform
 from wukong.storage import DataRef, RunState, RunStatus, Storage, StorageError
 from wukong.storage.serialisation import Failure, loads
 from wukong.submission import Manifest, RunError, Submitted, event_of
+from wukong.view import Rows, table
 
 LISTEN_SECONDS = 1.0
 """How long the client blocks on the store before it looks after the run again."""
@@ -62,10 +64,19 @@ class Run:
         The run, as it was begun.
     storage, platform
         Where state and outputs are, and where Executors run.
+    watch
+        Who is told how it goes, and what it uses.
     """
 
-    def __init__(self, submitted: Submitted, storage: Storage, platform: Platform) -> None:
+    def __init__(
+        self,
+        submitted: Submitted,
+        storage: Storage,
+        platform: Platform,
+        watch: Watch | None = None,
+    ) -> None:
         self.id = submitted.run
+        self.watch = watch or Watch()
         self._manifest = submitted.manifest
         self._names = submitted.names
         self._refused: list[ExecutorEvent] = list(submitted.refused)
@@ -81,7 +92,9 @@ class Run:
         self._progress_at = 0.0
 
     @classmethod
-    def attach(cls, run: str, storage: Storage, platform: Platform) -> Run:
+    def attach(
+        cls, run: str, storage: Storage, platform: Platform, watch: Watch | None = None
+    ) -> Run:
         """Come back to a run that this client, or another one, has begun.
 
         Raises
@@ -96,7 +109,18 @@ class Run:
                 "It has ended and its values were read, or it has outlived `keep_seconds`.",
             )
         platform.targets()
-        return cls(Submitted(run, Manifest.from_bytes(written)), storage, platform)
+        return cls(Submitted(run, Manifest.from_bytes(written)), storage, platform, watch)
+
+    def rows(self) -> Rows:
+        """Say in names and values where the run stands, and what it has cost."""
+        watch = self.watch
+        return [("run", self.id), ("state", watch.state), ("cost", watch.cost.headline)]
+
+    def __repr__(self) -> str:
+        return f"<wukong.Run {self.id} {self.watch.state}>"
+
+    def _repr_html_(self) -> str:
+        return table("wukong.Run", self.rows())
 
     def wait(self, on_done: Callable[[Sequence[Key]], None] | None = None) -> None:
         """Wait until all roots are done.
@@ -115,8 +139,10 @@ class Run:
         """
         started = cared = self._progress_at = time.monotonic()
         try:
+            self.watch.start(self)
             while self._waiting or self._are_forgotten():
-                news = self._storage.news(self.id, self._bookmark, LISTEN_SECONDS)
+                listen = self.watch.listens(LISTEN_SECONDS)
+                news = self._storage.news(self.id, self._bookmark, listen)
                 self._bookmark = news.bookmark
                 self._is_quiet &= not news.roots
                 new = self._waiting.intersection(news.roots)
@@ -130,11 +156,15 @@ class Run:
                 if self._bury() or now - cared > CARE_SECONDS:
                     self._care()
                     cared = now
-        except BaseException:
+                if self.watch.is_due:
+                    self._look(self._storage.status(self.id))
+        except BaseException as error:
             # Whatever ends the waiting, Ctrl-C included, ends the Executors too.
             with suppress(StorageError):
                 self._end(RunState.CANCELLED)
+            self.watch.end(self, error)
             raise
+        self.watch.end(self, None)
 
     def result(self) -> Any:
         """Read what was asked for, in its nesting, and delete everything of the run."""
@@ -241,6 +271,7 @@ class Run:
                 "The store was restarted or flushed, or it evicts keys; it must keep them "
                 "(maxmemory-policy noeviction).",
             )
+        self._look(status)
         expired = self._storage.reap(self.id)
         self._check_progress(status, missing=bool(expired))
         for start in expired:
@@ -261,6 +292,9 @@ class Run:
         if again:
             report = self._platform.start(again)
             self._refused = [again[refusal.position] for refusal in report.refused]
+
+    def _look(self, status: RunStatus) -> None:
+        self.watch.look(self, alive=status.live, begun=status.begun, done=status.done)
 
     def _check_progress(self, status: RunStatus, *, missing: bool) -> None:
         """Raise if Executors are missing and nothing has happened for too long."""

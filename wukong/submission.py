@@ -75,12 +75,15 @@ class Submitted:
         The first keys of segments, for messages, as far as they are known here.
     refused
         What could not be started yet.
+    executors
+        How many Executors it begins with.
     """
 
     run: str
     manifest: Manifest
     names: Mapping[int, tuple[Hashable, ...]] = field(default_factory=dict)
     refused: tuple[ExecutorEvent, ...] = ()
+    executors: int = 0
 
 
 def submit(
@@ -100,19 +103,20 @@ def submit(
     PlatformError
         If no Executor at all could be started.
     """
-    segments = _segments(graph, platform.parallelism)
+    segments = segmented(graph, platform.parallelism)
     roots = {segment.number: segment.keys[-1] for segment in segments if segment.root}
     manifest = Manifest(roots, graph.local, keys, platform.targets(), options)
     storage.create(_new_run(run, graph, segments, manifest, platform))
+    events = _leaf_events(run, segments, manifest, platform)
     try:
-        refused = _start(_leaf_events(run, segments, manifest, platform), platform)
+        refused = _start(events, platform)
     except BaseException:
         # Ctrl-C included: nobody would follow what has begun.
         storage.stop(run, RunState.CANCELLED)
         storage.drop(run)
         raise
     names = {segment.number: segment.keys[:3] for segment in segments}
-    return Submitted(run, manifest, names, refused)
+    return Submitted(run, manifest, names, refused, len(events))
 
 
 def _start(events: Sequence[ExecutorEvent], platform: Platform) -> tuple[ExecutorEvent, ...]:
@@ -141,7 +145,8 @@ LAST = 4
 """The last ones are so many times smaller."""
 
 
-def _segments(graph: Normalised, parallelism: int | None) -> list[Segment]:
+def segmented(graph: Normalised, parallelism: int | None) -> list[Segment]:
+    """Collapse a graph into segments, for so many workers if that is known."""
     tasks: dict[Any, Any] = dict(graph.tasks)
     dependencies = {key: task.dependencies for key, task in tasks.items()}
     places: Mapping[Any, int] = order(tasks)
