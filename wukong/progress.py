@@ -138,25 +138,29 @@ class Terminal:
     _shared: ClassVar[dict[TextIO, Any]] = {}
 
     def __init__(self, name: str, file: TextIO) -> None:
+        self._name = name
         self._file = file
-        with self._lock:
-            if file not in self._shared:
-                self._shared[file] = _rich_display(file)
-            self._bars = self._shared[file]
-            self._task = self._bars.add_task(f"run {name}", total=None, text="")
+        self._bars: Any = None
+        self._task: Any = None
 
-    def draw(self, progress: Progress) -> None:
-        """Move the bar."""
-        self._bars.update(
-            self._task,
-            completed=progress.done,
-            total=progress.total,
-            text=describe(progress),
-        )
+    def draw(self, progress: Progress, tail: str = "") -> None:
+        """Show the bar, or move it."""
+        now = {
+            "completed": progress.done,
+            "total": progress.total,
+            "text": describe(progress) + tail,
+        }
+        with self._lock:
+            if self._bars is None:
+                self._bars = self._shared.get(self._file) or _rich_display(self._file)
+                self._shared[self._file] = self._bars
+                self._task = self._bars.add_task(f"run {self._name}", **now)
+                self._bars.start()
+            self._bars.update(self._task, refresh=True, **now)
 
     def close(self, progress: Progress, error: BaseException | None) -> None:
-        """Leave the bar as it is; the last run takes the display with it."""
-        self._bars.update(self._task, text=describe(progress) + _outcome(error))
+        """Leave the bar standing; the last run takes the display with it."""
+        self.draw(progress, _outcome(error))
         with self._lock:
             self._bars.stop_task(self._task)
             if all(task.stop_time is not None for task in self._bars.tasks):
@@ -165,19 +169,18 @@ class Terminal:
 
 
 def _rich_display(file: TextIO) -> Any:
+    """Give a display of rich that draws when it is told to, and needs no thread."""
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bars
 
-    bars = Bars(
+    return Bars(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
         TextColumn("{task.fields[text]}"),
         console=Console(file=file),
-        refresh_per_second=4,
+        auto_refresh=False,
     )
-    bars.start()
-    return bars
 
 
 class Notebook:

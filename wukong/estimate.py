@@ -1,0 +1,285 @@
+"""What a run is likely to take, before it begins: segments, Executors, bytes, seconds and dollars.
+
+    graph ─> segments ─> what each takes (wukong/experience.py) ─> work and critical path ─> Estimate
+
+On p Executors a graph with work W and critical path C takes at least max(C, W/p), and at most
+W/p + C (p - 1)/p if none is idle while something is ready (Graham, SIAM Journal on Applied
+Mathematics, 1969). docs/cost.md says how far off it was.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from wukong.cost import Cost, Tariff, Usage, dollars
+from wukong.experience import Experience, Guess
+from wukong.graph.normalise import Normalised
+from wukong.graph.segments import Segment, leaves
+from wukong.graph.spec import encode, make_specs
+from wukong.keeping import outline_of
+from wukong.progress import clock
+from wukong.submission import segmented
+from wukong.view import Rows, table
+
+QUOTA = 1_000
+"""Executors at once on Lambda, unless an account has another quota.
+https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+
+WARM_SECONDS, COLD_SECONDS = 0.05, 3.0
+"""What starting an Executor on Lambda takes if an environment is warm, and if none is."""
+
+SUBMIT_SECONDS = 0.0001
+"""What the client takes for a task, from the graph to the first Executor (docs/performance.md)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What something is likely to be, and between what it will be."""
+
+    low: float
+    likely: float
+    high: float
+
+    def __iter__(self) -> Iterator[float]:
+        return iter((self.low, self.likely, self.high))
+
+    def write(self, unit: Callable[[float], str]) -> str:
+        """Write it in some unit."""
+        return f"{unit(self.likely)} (from {unit(self.low)} to {unit(self.high)})"
+
+
+NONE = Range(0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a run is likely to take.
+
+    Attributes
+    ----------
+    tasks, segments, leaves
+        How many.
+    executors
+        How many are likely to be started.
+    at_once
+        How many of them can run at the same time.
+    specification_bytes
+        What is written before the run begins.
+    result_bytes
+        What is asked for, where the collection knows it.
+    stored_bytes
+        What tasks write to the store.
+    seconds
+        How long the run takes.
+    dollars
+        What it costs; on this machine, what it would cost on Lambda.
+    cost
+        What it is likely to cost, by function and use.
+    known
+        The share of tasks of kinds that earlier runs have had.
+    runs
+        How many earlier runs it was learnt from.
+    """
+
+    tasks: int
+    segments: int
+    leaves: int
+    executors: int
+    at_once: int
+    specification_bytes: int
+    result_bytes: int | None
+    stored_bytes: Range
+    seconds: Range
+    dollars: Range
+    cost: Cost
+    known: float
+    runs: int
+
+    def rows(self) -> Rows:
+        """Say all of it in names and values."""
+        where = "costs" if self.cost.billed else "costs nothing here; on Lambda"
+        result = "not known" if self.result_bytes is None else size(self.result_bytes)
+        return [
+            ("tasks", f"{self.tasks:,} in {self.segments:,} segments, {self.leaves:,} leaves"),
+            ("Executors", f"about {self.executors:,}, {self.at_once:,} at once"),
+            ("bytes", f"{size(self.specification_bytes)} of specifications; result {result}"),
+            ("stored", self.stored_bytes.write(size)),
+            ("takes", self.seconds.write(clock)),
+            (where, self.dollars.write(dollars)),
+            ("experience", self._experience()),
+        ]
+
+    def _experience(self) -> str:
+        if not self.known:
+            return "none: no earlier run had tasks of these kinds, so this is a guess"
+        return f"{self.known:.0%} of the tasks are of kinds that {self.runs} earlier runs had"
+
+    def __str__(self) -> str:
+        rows = self.rows()
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return table("wukong.Estimate", self.rows())
+
+
+def size(amount: float) -> str:
+    """Write a number of bytes."""
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if amount < 1024:
+            return f"{amount:,.0f} {unit}" if unit == "bytes" else f"{amount:,.1f} {unit}"
+        amount /= 1024
+    return f"{amount:,.1f} TB"
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Where a run would run.
+
+    Attributes
+    ----------
+    tariff
+        What things cost there.
+    workers
+        How many there are; None where there is no end to them.
+    max_executors
+        The most that are wanted at once; 0 for no limit.
+    """
+
+    tariff: Tariff
+    workers: int | None = None
+    max_executors: int = 0
+
+
+def estimate(
+    graph: Normalised,
+    conditions: Conditions,
+    experience: Experience,
+    result_bytes: int | None = None,
+) -> Estimate:
+    """Estimate what a graph takes.
+
+    Raises
+    ------
+    SpecError
+        If a task cannot be pickled.
+    """
+    segments = segmented(graph, conditions.workers)
+    outline = outline_of(segments)
+    kinds = [outline.kinds[int(kind)] for kind in outline.kind]
+    specifications, shared = encode(make_specs(segments, graph.tasks))
+    written = sum(map(len, specifications)) + sum(map(len, shared))
+    executors = _executors(segments)
+    at_once = _at_once(executors, conditions)
+    work = _work(kinds, experience)
+    path = _critical_path(segments, kinds, experience) / work.likely
+    start = Range(WARM_SECONDS, WARM_SECONDS, COLD_SECONDS) if _is_lambda(conditions) else NONE
+    seconds = _seconds(work, path, at_once, start, SUBMIT_SECONDS * len(graph.tasks))
+    stored = _total([experience.written(kind) for kind in kinds])
+    bills = [
+        conditions.tariff.cost(
+            Usage(
+                executor_seconds=busy + executors * starting,
+                executor_requests=executors,
+                segments=len(segments),
+                stored_bytes=written + outputs,
+                seconds=lasting,
+            )
+        )
+        for busy, starting, outputs, lasting in zip(work, start, stored, seconds, strict=True)
+    ]
+    known = sum(
+        int(count)
+        for count, kind in zip(outline.tasks, kinds, strict=True)
+        if experience.knows(kind)
+    )
+    return Estimate(
+        tasks=len(graph.tasks),
+        segments=len(segments),
+        leaves=len(leaves(segments)),
+        executors=executors,
+        at_once=at_once,
+        specification_bytes=written,
+        result_bytes=result_bytes,
+        stored_bytes=stored,
+        seconds=seconds,
+        dollars=Range(*(bill.dollars for bill in bills)),
+        cost=bills[1],
+        known=known / max(1, sum(outline.tasks)),
+        runs=experience.runs,
+    )
+
+
+def _is_lambda(conditions: Conditions) -> bool:
+    return conditions.workers is None
+
+
+def _work(kinds: Sequence[str], experience: Experience) -> Range:
+    """Add up the seconds of all segments, as if all were off in the same direction."""
+    inside = _total([experience.seconds(kind) for kind in kinds])
+    besides = _total([experience.rest] * len(kinds))
+    return Range(*map(sum, zip(inside, besides, strict=True)))
+
+
+def _total(guesses: Sequence[Guess]) -> Range:
+    return Range(
+        sum(guess.likely / guess.factor for guess in guesses),
+        sum(guess.likely for guess in guesses),
+        sum(guess.likely * guess.factor for guess in guesses),
+    )
+
+
+def _critical_path(
+    segments: Sequence[Segment], kinds: Sequence[str], experience: Experience
+) -> float:
+    """Give the seconds of the longest chain."""
+    each = {kind: experience.seconds(kind).likely + experience.rest.likely for kind in set(kinds)}
+    begins = [0.0] * len(segments)
+    missing = [len(segment.inputs) for segment in segments]
+    ready = leaves(segments)
+    longest = 0.0
+    while ready:
+        segment = segments[ready.pop()]
+        ends = begins[segment.number] + each[kinds[segment.number]]
+        longest = max(longest, ends)
+        for child in segment.children:
+            begins[child] = max(begins[child], ends)
+            missing[child] -= 1
+            if not missing[child]:
+                ready.append(child)
+    return longest
+
+
+def _executors(segments: Sequence[Segment]) -> int:
+    """Count Executors: one for each leaf, and at a fan-out one for each child but one.
+
+    Which input of a fan-in arrives last is not known before; the last by number is taken for it.
+    """
+    ready = Counter(segment.inputs[-1] for segment in segments if segment.inputs)
+    return len(leaves(segments)) + sum(children - 1 for children in ready.values())
+
+
+def _at_once(executors: int, conditions: Conditions) -> int:
+    limits = (executors, conditions.workers or QUOTA, conditions.max_executors)
+    return max(1, min(filter(None, limits), default=1))
+
+
+def _seconds(work: Range, path: float, at_once: int, start: Range, submitting: float) -> Range:
+    """Bound the duration: by Graham's bounds, with the range of the work.
+
+    Parameters
+    ----------
+    path
+        The critical path, as a share of the work.
+    """
+    least = max(path, 1 / at_once)
+    most = 1 / at_once + path * (at_once - 1) / at_once
+    return Range(
+        submitting + start.low + work.low * least,
+        submitting + start.likely + work.likely * least,
+        submitting + start.high + work.high * most,
+    )
