@@ -8,6 +8,7 @@ and says that it does. docs/cost.md has the model and how far it can be trusted.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,9 @@ proportion: https://aws.amazon.com/elasticache/pricing/. A step takes ten times 
 
 STEPS_PER_SEGMENT = 2
 """One arrival, and a share of beginnings, beats and reads of the client."""
+
+LEAST_DOLLARS = 1e-9
+"""Less is written as nothing."""
 
 KB = 1024
 GB = 1024**3
@@ -275,10 +279,10 @@ def total(costs: Sequence[Cost]) -> Cost:
 
 
 def dollars(amount: float) -> str:
-    """Write an amount so that small ones can be told from nothing."""
-    if amount == 0:
-        return "$0"
-    return f"${amount:,.2f}" if amount >= 1 else f"${amount:.2g}" if amount >= 1e-4 else "<$0.0001"
+    """Write an amount: to the cent, and small ones so that they can be told from nothing."""
+    if amount >= 1 or amount < LEAST_DOLLARS:
+        return f"${amount:,.2f}" if amount >= 1 else "$0"
+    return f"${amount:.{1 - math.floor(math.log10(amount))}f}"
 
 
 def money(amount: float, *, billed: bool) -> str:

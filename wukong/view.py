@@ -39,7 +39,7 @@ def client_rows(config: Config, tariff: Tariff, spent: Cost) -> Rows:
 def _price(tariff: Tariff) -> str:
     where = f"{tariff.architecture}, {tariff.region}, {tariff.prices.lambda_.dated}"
     price = (
-        f"${tariff.executor_second:.7f} for a second of an Executor of {tariff.memory_mb:,} MB "
+        f"${tariff.executor_second:.9f} for a second of an Executor of {tariff.memory_mb:,} MB "
         f"(${tariff.gb_second:.10f} a GB-second: {where})"
     )
     return price if tariff.billed else f"nothing here; on Lambda {price}"

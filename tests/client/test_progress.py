@@ -272,11 +272,11 @@ def progress(**changes: Any) -> Progress:
 
 def test_a_line_says_all_that_is_known() -> None:
     assert describe(progress()) == (
-        "3/4 segments · 2 Executors · 6.0 s · about 2.0 s left · $0.5"
+        "3/4 segments · 2 Executors · 6.0 s · about 2.0 s left · $0.50"
     )
-    assert describe(progress(total=None)) == "3 segments · 2 Executors · 6.0 s · $0.5"
+    assert describe(progress(total=None)) == "3 segments · 2 Executors · 6.0 s · $0.50"
     assert describe(progress(done=4, billed=False)) == (
-        "4/4 segments · 6.0 s · $0 here; on Lambda about $0.5"
+        "4/4 segments · 6.0 s · $0 here; on Lambda about $0.50"
     )
 
 
