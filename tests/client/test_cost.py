@@ -69,7 +69,7 @@ def test_a_bill_is_what_lambda_and_the_store_ask_for() -> None:
     assert lines["Executor requests"].dollars == pytest.approx(50 * 0.2e-6)
     assert lines["Invoker compute"].quantity == 1.0
     assert lines["store data"].dollars == pytest.approx(0.084)
-    assert lines["store processing"].quantity == 100 * 2 * 10 + 2 * 1024**2
+    assert lines["store processing"].quantity == 100 * 2 * 100 + 2 * 1024**2
 
 
 def test_the_other_processor_and_another_region_have_their_prices() -> None:
