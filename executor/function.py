@@ -29,6 +29,7 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
         return Pong("executor", __version__, machine.python_version()).to_event()
     message = ExecutorEvent.from_event(event)
     from executor.driver import Driver
+    from executor.place import place_of
 
     _compute_nested_in_place()
     tally = Driver(
@@ -36,6 +37,7 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
         surroundings.store(),
         surroundings.platform,
         lambda: context.get_remaining_time_in_millis() / 1000,
+        place_of(context.aws_request_id),
     ).execute()
     return {
         "wukong": "executed",

@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
 
-from wukong.cost import Cost, Meter, Tariff
+from wukong.cost import Cost, Tariff
+from wukong.usage import Meter, Usage
 
 if TYPE_CHECKING:
     from wukong.runs import Run
@@ -139,6 +140,8 @@ class Watch:
         self._begun_at = self._looked_at = time.monotonic()
         self._done = 0
         self._outcome = ""
+        self.used: Usage | None = None
+        """What the run has used, when its record says so."""
 
     @property
     def state(self) -> str:
@@ -149,7 +152,7 @@ class Watch:
     @property
     def cost(self) -> Cost:
         """What the run has cost so far."""
-        return self.tariff.cost(self.meter.usage)
+        return self.tariff.cost(self.used or self.meter.usage)
 
     def listens(self, seconds: float) -> float:
         """Say how long the run may block before it is to be looked at."""

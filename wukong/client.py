@@ -12,7 +12,6 @@ Dask takes an object for a scheduler if its type is called a Client and it has `
 
 from __future__ import annotations
 
-import os
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -26,17 +25,21 @@ import dask
 from dask.base import persist as dask_persist
 from dask.local import get_sync
 
-from wukong import futures, persisted
+from wukong import futures, history, persisted
 from wukong.callbacks import Callback
-from wukong.config import Config, ConfigError, load_config
+from wukong.config import Config, ConfigError, RunOptions, load_config
 from wukong.cost import Cost
+from wukong.estimate import Conditions, Estimate, bytes_of, estimate, graph_of
+from wukong.experience import recall
 from wukong.following import Following
 from wukong.futures import Future
 from wukong.graph.normalise import Normalised, normalise
+from wukong.keeping import Keeper, Surroundings
 from wukong.ledger import Ledger
-from wukong.messages import Targets
+from wukong.opening import open_platform, workers_of
 from wukong.platform.context import inside_function
 from wukong.platform.interface import Platform
+from wukong.record import RunRecord
 from wukong.runs import Run
 from wukong.stack.valkey import EmbeddedValkey
 from wukong.storage import Storage, StorageError, open_storage
@@ -96,6 +99,7 @@ class Client:
         self._platform: Platform | None = None
         # A run that nobody follows any more is of no concern here.
         self._runs: WeakSet[Run] = WeakSet()
+        self._keeper = Keeper(self._surroundings, self._save)
 
     def get(self, dsk: Any, keys: Any, **options: Any) -> Any:
         """Compute keys of a graph; Dask calls this, and so can you.
@@ -145,7 +149,7 @@ class Client:
         watch = self._ledger.watch(following.followers(), following.options, platform)
 
         def come_back() -> Run:
-            found = Run.attach(run, storage, platform, watch)
+            found = Run.attach(run, storage, platform, watch, self._keeper)
             self._note(found)
             return found
 
@@ -231,7 +235,50 @@ class Client:
         RunError
             If the run is none of this client's.
         """
+        self._keeper.wait()
         return self._ledger.cost(run)
+
+    def estimate(self, collection: Any, **options: Any) -> Estimate:
+        """Say what computing a collection, or several in a list, is likely to take and to cost.
+
+        It learns from earlier runs on the same platform; nothing is started.
+        """
+        following = self._following.changed(options)
+        graph, size = graph_of(collection), bytes_of(collection)
+        return self._estimate(graph, following.options, size)
+
+    def _estimate(
+        self, graph: Normalised, options: RunOptions, size: int | None = None
+    ) -> Estimate:
+        conditions = Conditions(
+            self._ledger.tariff(options), workers_of(self.config), options.max_executors
+        )
+        return estimate(graph, conditions, recall(self.config.platform), size)
+
+    @property
+    def last_run(self) -> RunRecord | None:
+        """What is known of the run of this client that ended last; None before there is one."""
+        return self._keeper.last
+
+    def record(self, run: str | None = None) -> RunRecord:
+        """Give what is known of a run that has ended: of this client's last one, or of any kept.
+
+        Parameters
+        ----------
+        run
+            Its id, or as many characters of it as only it begins with.
+
+        Raises
+        ------
+        HistoryError
+            If there is no such run; names those that are near.
+        """
+        last = self.last_run
+        if last is not None and run in {None, last.summary.run}:
+            return last
+        if run is None:
+            raise history.HistoryError("no run of this client has ended yet", "Compute something.")
+        return history.load(run)
 
     def cancel(self) -> None:
         """Stop every run of this client: one write each, which all its Executors meet."""
@@ -244,11 +291,16 @@ class Client:
         def begin(graph: Normalised, keys: Any) -> Run:
             storage, platform = self._connect()
             self._ledger.check_memory(options, platform)
+            self._ledger.check_budget(options, platform, lambda: self._estimate(graph, options))
             begun = submit(uuid.uuid4().hex, graph, keys, storage, platform, options)
             watch = self._ledger.watch(followers, options, platform, begun)
-            return self._note(Run(begun, storage, platform, watch))
+            return self._note(Run(begun, storage, platform, watch, self._keeper))
 
         return begin
+
+    def _save(self, record: RunRecord) -> None:
+        self._ledger.settle(record)
+        history.save(record)
 
     def _note(self, run: Run) -> Run:
         self._runs.add(run)
@@ -261,6 +313,7 @@ class Client:
             with suppress(StorageError):
                 self.cancel()
         self._open.close()
+        self._keeper.wait()
         self._storage = self._platform = None
 
     def __enter__(self) -> Self:
@@ -279,10 +332,18 @@ class Client:
         self.close()
 
     def __repr__(self) -> str:
-        return client_text(self.config, self.cost())
+        return client_text(self.config, self._ledger.cost())
 
     def _repr_html_(self) -> str:
-        return client_html(self.config, self._ledger.tariff(), self.cost())
+        return client_html(self.config, self._ledger.tariff(), self._ledger.cost())
+
+    def _surroundings(self) -> Surroundings:
+        names = self.config.aws_lambda
+        if self.config.platform != "aws" or self._platform is None:
+            workers = self._platform.parallelism if self._platform is not None else None
+            return Surroundings(self.config.platform, workers)
+        where = {"region": names.region or "", "endpoint": names.endpoint_url or ""}
+        return Surroundings("aws", None, {name: value for name, value in where.items() if value})
 
     def _connect(self) -> tuple[Storage, Platform]:
         with self._opening:
@@ -291,7 +352,7 @@ class Client:
                 self._storage = open_storage(url)
                 self._open.callback(self._storage.close)
                 self._storage.ping()
-                self._platform = self._open_platform(url, self._storage)
+                self._platform = open_platform(self.config, url, self._storage)
                 self._open.callback(self._platform.close)
             return self._storage, self._platform
 
@@ -306,35 +367,6 @@ class Client:
             "Set store.url in wukong-config.yaml (or WUKONG_STORE_URL) to the URL that the stack "
             "was given as StoreUrl.",
         )
-
-    def _open_platform(self, url: str, storage: Storage) -> Platform:
-        workers = self.config.local.workers or os.cpu_count() or 1
-        match self.config.platform:
-            case "threads":
-                from wukong.platform.threads import ThreadsPlatform
-
-                return ThreadsPlatform(url, workers)
-            case "local":
-                from wukong.platform.local import LocalPlatform
-
-                return LocalPlatform(url, workers)
-            case "aws":
-                from wukong.platform.aws import AwsPlatform, LambdaGateway
-
-                names = self.config.aws_lambda
-                gateway = LambdaGateway(region=names.region, endpoint_url=names.endpoint_url)
-                return AwsPlatform(gateway, self._functions(), storage, names.invoker_threshold)
-
-    def _functions(self) -> Targets:
-        names = self.config.aws_lambda
-        if not names.retrieve_function_names_from_cloudformation:
-            return Targets(names.executor_function_name, names.invoker_function_name)
-        from wukong.stack.cloudformation import Stack
-
-        outputs = Stack(
-            names.aws_sam_app_name, region=names.region, endpoint_url=names.endpoint_url
-        ).outputs()
-        return Targets(outputs["ExecutorFunctionName"], outputs["InvokerFunctionName"])
 
 
 def attach(run: str, config: Config | str | Path | None = None, **arguments: Any) -> Any:

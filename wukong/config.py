@@ -70,6 +70,8 @@ class RunOptions(_Section):
     """Seconds after which the run is cancelled."""
     keep_seconds: Annotated[int, Field(ge=60)] = 86_400
     """When everything that a run left in the store expires."""
+    record: bool = True
+    """Whether it is noted what Executors do, for reports, estimates and what a run has cost."""
     memory: Annotated[int, Field(ge=128, le=10_240)] | None = None
     """MB of memory that Executors must have; None for what is deployed.
     https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""

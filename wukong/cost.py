@@ -17,6 +17,8 @@ from html import escape
 from wukong.config import Config
 from wukong.platform.interface import Environment
 from wukong.prices import DEFAULT_REGION, Architecture, Prices, load_prices
+from wukong.record import RunRecord
+from wukong.usage import Usage, usage_of
 
 EXECUTOR_MEMORY_MB = 3008
 """What `template-bootstrap.yaml` gives an Executor unless it is told otherwise."""
@@ -39,33 +41,6 @@ LEAST_DOLLARS = 1e-9
 
 KB = 1024
 GB = 1024**3
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What a run, or several, have used.
-
-    Attributes
-    ----------
-    executor_seconds, executor_requests
-        Seconds of all Executors together, and how many were started.
-    invoker_seconds, invoker_requests
-        The same of Invokers.
-    segments
-        Segments that were run; each takes steps of the store.
-    stored_bytes
-        Bytes of outputs and specifications that were written to the store, and read once.
-    seconds
-        How long the data was there: the run's duration.
-    """
-
-    executor_seconds: float = 0.0
-    executor_requests: int = 0
-    invoker_seconds: float = 0.0
-    invoker_requests: int = 0
-    segments: int = 0
-    stored_bytes: float = 0.0
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,43 +209,16 @@ def endpoint_of(config: Config) -> str | None:
     return named or here.get("AWS_ENDPOINT_URL")
 
 
-class Meter:
-    """Adds up what a run uses while it runs, from looks at how many Executors are alive.
-
-    Parameters
-    ----------
-    alive
-        How many it begins with.
-    """
-
-    def __init__(self, alive: int) -> None:
-        self._alive = alive
-        self._seconds = 0.0
-        self._executor_seconds = 0.0
-        self._begun = alive
-        self._done = 0
-
-    def look(self, seconds: float, alive: int, begun: int, done: int) -> None:
-        """Note a look, `seconds` after the beginning; between looks the number goes evenly."""
-        passed = seconds - self._seconds
-        self._executor_seconds += passed * (self._alive + alive) / 2
-        self._seconds, self._alive = seconds, alive
-        self._begun, self._done = max(begun, self._begun), done
-
-    def end(self, seconds: float, segments: int) -> None:
-        """Note the end; until then there were as many as at the last look."""
-        self.look(max(seconds, self._seconds), self._alive, self._begun, segments)
-        self._alive = 0
-
-    @property
-    def usage(self) -> Usage:
-        """What was used so far; without outputs, whose sizes a status does not tell."""
-        return Usage(
-            executor_seconds=self._executor_seconds,
-            executor_requests=self._begun,
-            segments=self._done,
-            seconds=self._seconds,
-        )
+def cost_of(record: RunRecord) -> Cost:
+    """Say what a run has cost, or would have cost on Lambda, from its record alone."""
+    summary = record.summary
+    sizes = [one.place.memory_mb for one in record.executors if one.place.memory_mb]
+    asked = summary.options.get("memory")
+    return Tariff(
+        memory_mb=max(sizes, default=asked or EXECUTOR_MEMORY_MB),
+        region=summary.where.get("region") or DEFAULT_REGION,
+        billed=summary.platform == "aws" and not summary.where.get("endpoint"),
+    ).cost(usage_of(record))
 
 
 def total(costs: Sequence[Cost]) -> Cost:

@@ -1,6 +1,6 @@
-"""What a run is likely to take, before it begins: segments, Executors, bytes, seconds and dollars.
+"""What a run is likely to take, before it begins: Executors, bytes, seconds and dollars.
 
-    graph ─> segments ─> what each takes (wukong/experience.py) ─> work and critical path ─> Estimate
+    graph ─> segments ─> what each takes (wukong/experience.py) ─> work, critical path ─> Estimate
 
 On p Executors a graph with work W and critical path C takes at least max(C, W/p), and at most
 W/p + C (p - 1)/p if none is idle while something is ready (Graham, SIAM Journal on Applied
@@ -12,15 +12,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from wukong.cost import Cost, Tariff, Usage, dollars
+from dask.base import compute as dask_compute
+
+from wukong.cost import Cost, Tariff, dollars
 from wukong.experience import Experience, Guess
-from wukong.graph.normalise import Normalised
+from wukong.graph.normalise import Normalised, normalise
 from wukong.graph.segments import Segment, leaves
 from wukong.graph.spec import encode, make_specs
 from wukong.keeping import outline_of
 from wukong.progress import clock
 from wukong.submission import segmented
+from wukong.usage import Usage
 from wukong.view import Rows, table
 
 QUOTA = 1_000
@@ -153,6 +157,27 @@ class Conditions:
     tariff: Tariff
     workers: int | None = None
     max_executors: int = 0
+
+
+def graph_of(collection: Any) -> Normalised:
+    """Give the graph that Dask would have computed for a collection, or for several in a list."""
+    caught: list[Normalised] = []
+
+    def catch(graph: Any, keys: Any, **_: Any) -> Any:
+        caught.append(normalise(graph, keys))
+        return [None] * len(keys)
+
+    several = collection if isinstance(collection, list | tuple) else [collection]
+    dask_compute(*several, scheduler=catch)
+    return caught[0]
+
+
+def bytes_of(collection: Any) -> int | None:
+    """Say how many bytes a collection has, if it knows; dataframes and bags do not."""
+    several = collection if isinstance(collection, list | tuple) else [collection]
+    sizes = [getattr(one, "nbytes", None) for one in several]
+    known = [size for size in sizes if isinstance(size, int | float) and size == size // 1]
+    return int(sum(known)) if len(known) == len(sizes) else None
 
 
 def estimate(

@@ -189,9 +189,7 @@ def _guess(values: Sequence[float]) -> Guess:
     return Guess(fmean(values), max(LEAST_FACTOR, min(PRIOR_FACTOR, math.exp(2 * spread))))
 
 
-def _tasks(
-    segments: Mapping[str, Guess], each: Sequence[Mapping[str, _Seen]]
-) -> dict[str, Guess]:
+def _tasks(segments: Mapping[str, Guess], each: Sequence[Mapping[str, _Seen]]) -> dict[str, Guess]:
     """Share the seconds of segments among the kinds of their tasks."""
     weights: dict[str, int] = defaultdict(int)
     for kinds in each:

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from wukong.callbacks import Callback, Progress, Watch
 from wukong.config import Config, ConfigError, RunOptions
 from wukong.cost import NOTHING, Cost, Tariff, dollars, tariff_of, total
+from wukong.estimate import Estimate
 from wukong.platform.interface import Environment, Platform
+from wukong.record import RunRecord
 from wukong.submission import RunError, Submitted
+from wukong.usage import usage_of
 
 if TYPE_CHECKING:
     from wukong.runs import Run
@@ -126,6 +130,36 @@ class Ledger:
             if len(self._watches) > KEPT_RUNS:
                 _, oldest = self._watches.popitem(last=False)
                 self._older += oldest.cost
+
+    def settle(self, record: RunRecord) -> None:
+        """Put what a run has used, by its record, in the place of what was metered."""
+        with self._lock:
+            watch = self._watches.get(record.summary.run)
+        if watch is not None:
+            watch.used = usage_of(record)
+
+    def check_budget(
+        self, options: RunOptions, platform: Platform, estimate: Callable[[], Estimate]
+    ) -> None:
+        """Refuse a run that cannot be had for its budget.
+
+        Raises
+        ------
+        BudgetError
+            That names the budget and what the run is likely to cost.
+        """
+        if options.budget is None:
+            return
+        self.connected(platform)
+        expected = estimate()
+        if expected.dollars.low > options.budget:
+            billed = "" if expected.cost.billed else " on Lambda (nothing is billed here)"
+            raise BudgetError(
+                f"the run is likely to cost {expected.dollars.write(dollars)}{billed}, and its "
+                f"budget is {dollars(options.budget)}; nothing was started",
+                "Give it a larger budget=..., or less to do: client.estimate(x) tells what takes "
+                "how much.",
+            )
 
     def cost(self, run: str | None = None) -> Cost:
         """Give what a run has cost so far, or all of them.

@@ -10,6 +10,7 @@ is given, because a payload comes from outside the function that reads it.
 
 from __future__ import annotations
 
+import enum
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -98,6 +99,19 @@ class Targets:
     invoker: str
 
 
+class Reason(enum.StrEnum):
+    """Why an Executor is started."""
+
+    LEAF = "leaf"
+    """Its segments have no inputs; the client starts them."""
+    FAN_OUT = "fan-out"
+    """Its segments became ready together, and the Executor that saw it carries on with another."""
+    TIME = "time"
+    """The Executor before had no time left for the lineage."""
+    AGAIN = "again"
+    """The lease has expired: the Executor before was lost, or never began."""
+
+
 @dataclass(frozen=True, slots=True)
 class ExecutorEvent:
     """Asks for one Executor.
@@ -114,6 +128,12 @@ class ExecutorEvent:
         How many Executors started one another before this one.
     retries
         How often a task that raises is run again.
+    record
+        Whether Executors note what they do (wukong/storage/notes.py).
+    parent
+        Token of the Executor that asks; empty for the client.
+    reason
+        Why it asks.
     """
 
     run: str
@@ -121,6 +141,9 @@ class ExecutorEvent:
     targets: Targets
     hop: int = 0
     retries: int = 0
+    record: bool = True
+    parent: str = ""
+    reason: str = Reason.LEAF
 
     def to_event(self) -> dict[str, Any]:
         """Give the JSON object that goes over the wire."""
@@ -133,6 +156,9 @@ class ExecutorEvent:
             "invoker": self.targets.invoker,
             "hop": self.hop,
             "retries": self.retries,
+            "record": int(self.record),
+            "parent": self.parent,
+            "reason": self.reason,
         }
 
     def to_bytes(self) -> bytes:
@@ -155,6 +181,9 @@ class ExecutorEvent:
             targets=Targets(_field(message, "executor", str), _field(message, "invoker", str)),
             hop=_field(message, "hop", int),
             retries=_field(message, "retries", int),
+            record=bool(_field(message, "record", int)),
+            parent=_field(message, "parent", str),
+            reason=_field(message, "reason", str),
         )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from wukong.callbacks import Watch
 from wukong.graph.normalise import Key, Normalised, assemble
+from wukong.keeping import End, Keeper
 from wukong.messages import ExecutorEvent
 from wukong.platform.interface import Platform
 from wukong.storage import DataRef, RunState, RunStatus, Storage, StorageError
@@ -35,6 +36,8 @@ STALL_SECONDS = 1200.0
 invocation lasts longer than 900 s.
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
+
+LINE = 500
 
 SHOWN = 5
 """How many keys an error names."""
@@ -66,6 +69,8 @@ class Run:
         Where state and outputs are, and where Executors run.
     watch
         Who is told how it goes, and what it uses.
+    keeper
+        Keeps what is known of the run when it has ended.
     """
 
     def __init__(
@@ -74,7 +79,10 @@ class Run:
         storage: Storage,
         platform: Platform,
         watch: Watch | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
+        self._submitted: Submitted | None = submitted
+        self._keeper = keeper
         self.id = submitted.run
         self.watch = watch or Watch()
         self._manifest = submitted.manifest
@@ -93,7 +101,12 @@ class Run:
 
     @classmethod
     def attach(
-        cls, run: str, storage: Storage, platform: Platform, watch: Watch | None = None
+        cls,
+        run: str,
+        storage: Storage,
+        platform: Platform,
+        watch: Watch | None = None,
+        keeper: Keeper | None = None,
     ) -> Run:
         """Come back to a run that this client, or another one, has begun.
 
@@ -109,7 +122,7 @@ class Run:
                 "It has ended and its values were read, or it has outlived `keep_seconds`.",
             )
         platform.targets()
-        return cls(Submitted(run, Manifest.from_bytes(written)), storage, platform, watch)
+        return cls(Submitted(run, Manifest.from_bytes(written)), storage, platform, watch, keeper)
 
     def rows(self) -> Rows:
         """Say in names and values where the run stands, and what it has cost."""
@@ -161,7 +174,7 @@ class Run:
         except BaseException as error:
             # Whatever ends the waiting, Ctrl-C included, ends the Executors too.
             with suppress(StorageError):
-                self._end(RunState.CANCELLED)
+                self._end(RunState.CANCELLED, error)
             self.watch.end(self, error)
             raise
         self.watch.end(self, None)
@@ -240,6 +253,7 @@ class Run:
     def keep(self) -> None:
         """End a run that is done, and leave its roots' values in the store."""
         self._storage.stop(self.id, RunState.DONE)
+        self._keep_record(None)
 
     def _keep_deadline(self, seconds: float) -> None:
         deadline = self._manifest.options.deadline
@@ -317,9 +331,33 @@ class Run:
             raise_failure(self.id, Failure.from_bytes(failure))
         raise RunCancelledError(f"run {self.id} was cancelled", "Compute it again to get a result.")
 
-    def _end(self, state: RunState) -> None:
+    def _end(self, state: RunState, error: BaseException | None = None) -> None:
         self._storage.stop(self.id, state)
+        self._keep_record(error)
         self._storage.drop(self.id)
+
+    def _keep_record(self, error: BaseException | None) -> None:
+        """Have kept what is known of the run, once; its notes go when it is dropped."""
+        submitted, self._submitted = self._submitted, None
+        if self._keeper is None or submitted is None or not self._manifest.options.record:
+            return
+        lost = sum(map(len, self._lost.values()))
+        self._keeper.keep(submitted, self._storage, End(_outcome(error), _line(error), lost))
+
+
+def _outcome(error: BaseException | None) -> str:
+    if error is None:
+        return "done"
+    is_failure = isinstance(error, Exception) and not isinstance(error, RunCancelledError)
+    return "failed" if is_failure else "cancelled"
+
+
+def _line(error: BaseException | None) -> str:
+    """Say in a line what ended a run."""
+    if error is None:
+        return ""
+    first, *_ = str(error).splitlines() or [""]
+    return f"{type(error).__name__}: {first}"[:LINE]
 
 
 def raise_failure(run: str, failure: Failure) -> None:

@@ -8,6 +8,7 @@ come back to it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -20,7 +21,7 @@ from wukong.errors import WukongError
 from wukong.graph.normalise import Key, Normalised
 from wukong.graph.segments import Segment, collapse, leaves
 from wukong.graph.spec import SpecError, encode, make_specs
-from wukong.messages import ExecutorEvent, Start, Targets
+from wukong.messages import ExecutorEvent, Reason, Start, Targets
 from wukong.platform.interface import Platform, PlatformError
 from wukong.storage import NewRun, RunState, Storage
 from wukong.storage.serialisation import dumps, loads
@@ -77,6 +78,10 @@ class Submitted:
         What could not be started yet.
     executors
         How many Executors it begins with.
+    segments
+        The graph, as far as it is known here.
+    started, submitted
+        Wall clock, before the run was written and after its leaves were started.
     """
 
     run: str
@@ -84,6 +89,9 @@ class Submitted:
     names: Mapping[int, tuple[Hashable, ...]] = field(default_factory=dict)
     refused: tuple[ExecutorEvent, ...] = ()
     executors: int = 0
+    segments: Sequence[Segment] = ()
+    started: float = field(default_factory=time.time)
+    submitted: float = field(default_factory=time.time)
 
 
 def submit(
@@ -103,6 +111,7 @@ def submit(
     PlatformError
         If no Executor at all could be started.
     """
+    started = time.time()
     segments = segmented(graph, platform.parallelism)
     roots = {segment.number: segment.keys[-1] for segment in segments if segment.root}
     manifest = Manifest(roots, graph.local, keys, platform.targets(), options)
@@ -116,7 +125,7 @@ def submit(
         storage.drop(run)
         raise
     names = {segment.number: segment.keys[:3] for segment in segments}
-    return Submitted(run, manifest, names, refused, len(events))
+    return Submitted(run, manifest, names, refused, len(events), segments, started)
 
 
 def _start(events: Sequence[ExecutorEvent], platform: Platform) -> tuple[ExecutorEvent, ...]:
@@ -130,9 +139,19 @@ def _start(events: Sequence[ExecutorEvent], platform: Platform) -> tuple[Executo
     return tuple(events[refusal.position] for refusal in report.refused)
 
 
-def event_of(run: str, manifest: Manifest, starts: Sequence[Start]) -> ExecutorEvent:
+def event_of(
+    run: str, manifest: Manifest, starts: Sequence[Start], reason: Reason = Reason.LEAF
+) -> ExecutorEvent:
     """Give the event that has an Executor run these lineages."""
-    return ExecutorEvent(run, tuple(starts), manifest.targets, retries=manifest.options.retries)
+    options = manifest.options
+    return ExecutorEvent(
+        run,
+        tuple(starts),
+        manifest.targets,
+        retries=options.retries,
+        record=options.record,
+        reason=reason,
+    )
 
 
 CLUSTERS = 32

@@ -20,9 +20,7 @@ from wukong.cost import (
     NOTHING,
     Cost,
     CostLine,
-    Meter,
     Tariff,
-    Usage,
     dollars,
     tariff_of,
     total,
@@ -32,6 +30,7 @@ from wukong.platform.interface import Environment
 from wukong.platform.threads import ThreadsPlatform
 from wukong.prices import FILE, load_prices
 from wukong.runs import RunError
+from wukong.usage import Meter, Usage
 from wukong.view import safe_url
 
 ROOT = Path(__file__).parents[2]

@@ -218,9 +218,10 @@ def test_a_terminal_shows_nothing_if_so_asked() -> None:
 
 def test_two_runs_at_once_share_a_terminal() -> None:
     ours, theirs = pty.openpty()
-    with os.fdopen(theirs, "w") as terminal, wukong.Client(
-        wukong.Config(), platform="threads", workers=2
-    ) as client:
+    with (
+        os.fdopen(theirs, "w") as terminal,
+        wukong.Client(wukong.Config(), platform="threads", workers=2) as client,
+    ):
         bar = wukong.ProgressBar(terminal, delay=0.0)
         futures = [client.compute(slow(6), progress=bar) for _ in range(2)]
         assert client.gather(futures) == [15, 15]
@@ -271,9 +272,7 @@ def progress(**changes: Any) -> Progress:
 
 
 def test_a_line_says_all_that_is_known() -> None:
-    assert describe(progress()) == (
-        "3/4 segments · 2 Executors · 6.0 s · about 2.0 s left · $0.50"
-    )
+    assert describe(progress()) == ("3/4 segments · 2 Executors · 6.0 s · about 2.0 s left · $0.50")
     assert describe(progress(total=None)) == "3 segments · 2 Executors · 6.0 s · $0.50"
     assert describe(progress(done=4, billed=False)) == (
         "4/4 segments · 6.0 s · $0 here; on Lambda about $0.50"
