@@ -159,7 +159,8 @@ class Tariff:
         yield self._compute("Invoker compute", usage.invoker_seconds, INVOKER_MEMORY_MB)
         yield self._requests("Invoker requests", usage.invoker_requests)
         rates = self.prices.valkey.at(self.region)
-        ecpus = usage.segments * STEPS_PER_SEGMENT * ECPUS_PER_STEP + 2 * usage.stored_bytes / KB
+        moved = usage.stored_bytes + usage.read_bytes
+        ecpus = usage.segments * STEPS_PER_SEGMENT * ECPUS_PER_STEP + moved / KB
         yield CostLine("store processing", ecpus, "ECPU", ecpus / 1e6 * rates.million_ecpus)
         hours = usage.stored_bytes / GB * usage.seconds / 3600
         yield CostLine("store data", hours, "GB-h", hours * rates.gb_hour)

@@ -10,14 +10,14 @@ Mathematics, 1969). docs/cost.md says how far off it was.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dask.base import compute as dask_compute
 
 from wukong.cost import Cost, Tariff, dollars
-from wukong.experience import Experience, Guess
+from wukong.experience import NONE, Experience, Range
 from wukong.graph.normalise import Normalised, normalise
 from wukong.graph.segments import Segment, leaves
 from wukong.graph.spec import encode, make_specs
@@ -36,25 +36,6 @@ WARM_SECONDS, COLD_SECONDS = 0.05, 3.0
 
 SUBMIT_SECONDS = 0.0001
 """What the client takes for a task, from the graph to the first Executor (docs/performance.md)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """What something is likely to be, and between what it will be."""
-
-    low: float
-    likely: float
-    high: float
-
-    def __iter__(self) -> Iterator[float]:
-        return iter((self.low, self.likely, self.high))
-
-    def write(self, unit: Callable[[float], str]) -> str:
-        """Write it in some unit."""
-        return f"{unit(self.likely)} (from {unit(self.low)} to {unit(self.high)})"
-
-
-NONE = Range(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +185,7 @@ def estimate(
     path = _critical_path(segments, kinds, experience) / work.likely
     start = Range(WARM_SECONDS, WARM_SECONDS, COLD_SECONDS) if _is_lambda(conditions) else NONE
     seconds = _seconds(work, path, at_once, start, SUBMIT_SECONDS * len(graph.tasks))
-    stored = _total([experience.written(kind) for kind in kinds])
+    stored = sum(map(experience.written, kinds), NONE)
     bills = [
         conditions.tariff.cost(
             Usage(
@@ -212,16 +193,12 @@ def estimate(
                 executor_requests=executors,
                 segments=len(segments),
                 stored_bytes=written + outputs,
+                read_bytes=written + outputs * experience.reads,
                 seconds=lasting,
             )
         )
         for busy, starting, outputs, lasting in zip(work, start, stored, seconds, strict=True)
     ]
-    known = sum(
-        int(count)
-        for count, kind in zip(outline.tasks, kinds, strict=True)
-        if experience.knows(kind)
-    )
     return Estimate(
         tasks=len(graph.tasks),
         segments=len(segments),
@@ -234,7 +211,7 @@ def estimate(
         seconds=seconds,
         dollars=Range(*(bill.dollars for bill in bills)),
         cost=bills[1],
-        known=known / max(1, sum(outline.tasks)),
+        known=sum(map(experience.known, kinds)) / max(1, sum(outline.tasks)),
         runs=experience.runs,
     )
 
@@ -244,18 +221,8 @@ def _is_lambda(conditions: Conditions) -> bool:
 
 
 def _work(kinds: Sequence[str], experience: Experience) -> Range:
-    """Add up the seconds of all segments, as if all were off in the same direction."""
-    inside = _total([experience.seconds(kind) for kind in kinds])
-    besides = _total([experience.rest] * len(kinds))
-    return Range(*map(sum, zip(inside, besides, strict=True)))
-
-
-def _total(guesses: Sequence[Guess]) -> Range:
-    return Range(
-        sum(guess.likely / guess.factor for guess in guesses),
-        sum(guess.likely for guess in guesses),
-        sum(guess.likely * guess.factor for guess in guesses),
-    )
+    """Add up the seconds of all segments."""
+    return sum(map(experience.seconds, kinds), experience.rest * len(kinds))
 
 
 def _critical_path(

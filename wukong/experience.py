@@ -1,6 +1,6 @@
 """What earlier runs teach about later ones: how long tasks of a kind take, and what they give.
 
-    records of runs (wukong/history.py) ──learn──> Experience ──> Guess, for a segment of tasks
+    records of runs (wukong/history.py) ──learn──> Experience ──> Range, for a segment of tasks
 
 Tasks are of one kind if their keys begin alike (`dask.utils.key_split`). Records time segments, so
 what a kind of task takes is found from segments that are made up in different ways: by iterative
@@ -12,14 +12,16 @@ one seen before needs none of this.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import fmean, pstdev
+from typing import Self
 
 from wukong import history
 from wukong.record import RecordError, RunRecord, Summary
+from wukong.usage import read_bytes
 
 MOST_RUNS = 20
 """So many of the newest runs of a platform are learnt from."""
@@ -33,8 +35,8 @@ PRIOR_BYTES = 100_000.0
 PRIOR_FACTOR = 10.0
 """A task of an unknown kind may take so many times less, or more."""
 
-ONCE_FACTOR = 1.5
-"""The same for a kind that one run has had: nothing is known of how runs differ."""
+ONCE_FACTOR = 2.0
+"""The same for a kind that one run has had: it may have been the one that imported everything."""
 
 LEAST_FACTOR = 1.2
 """The same for any kind, however alike runs were: machines have neighbours."""
@@ -46,11 +48,37 @@ ROUNDS = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Guess:
-    """What something is likely to take, and how many times less or more it may be."""
+class Range:
+    """What something is likely to be, and between what it will be."""
 
+    low: float
     likely: float
-    factor: float
+    high: float
+
+    @classmethod
+    def around(cls, likely: float, factor: float) -> Self:
+        """Give what may be so many times less, or more."""
+        return cls(likely / factor, likely, likely * factor)
+
+    def __iter__(self) -> Iterator[float]:
+        return iter((self.low, self.likely, self.high))
+
+    def __mul__(self, times: float) -> Range:
+        return Range(*(each * times for each in self))
+
+    def __add__(self, other: Range) -> Range:
+        """Add, as if both were off in the same direction."""
+        return Range(*map(sum, zip(self, other, strict=True)))
+
+    def write(self, unit: Callable[[float], str]) -> str:
+        """Write it in some unit."""
+        return f"{unit(self.likely)} (from {unit(self.low)} to {unit(self.high)})"
+
+
+NONE = Range(0.0, 0.0, 0.0)
+UNKNOWN_TASK = Range.around(PRIOR_SECONDS, PRIOR_FACTOR)
+UNKNOWN_REST = Range.around(SEGMENT_SECONDS, PRIOR_FACTOR)
+UNKNOWN_OUTPUT = Range.around(PRIOR_BYTES, PRIOR_FACTOR)
 
 
 @dataclass(slots=True)
@@ -78,33 +106,31 @@ class Experience:
         Bytes of outputs of segments, by what they are made up of.
     rest
         Seconds of an Executor for each segment, besides reading, computing and packing.
+    reads
+        Bytes that are read from the store for each that is written.
     """
 
     runs: int = 0
-    segments: Mapping[str, Guess] = field(default_factory=dict)
-    tasks: Mapping[str, Guess] = field(default_factory=dict)
-    outputs: Mapping[str, Guess] = field(default_factory=dict)
-    rest: Guess = Guess(SEGMENT_SECONDS, PRIOR_FACTOR)
+    segments: Mapping[str, Range] = field(default_factory=dict)
+    tasks: Mapping[str, Range] = field(default_factory=dict)
+    outputs: Mapping[str, Range] = field(default_factory=dict)
+    rest: Range = UNKNOWN_REST
+    reads: float = 1.0
 
-    def seconds(self, kind: str) -> Guess:
+    def seconds(self, kind: str) -> Range:
         """Say how long a segment that is made up so is likely to take."""
         if kind in self.segments:
             return self.segments[kind]
-        parts = [(self.tasks.get(name), count) for name, count in parts_of(kind).items()]
-        known = [(guess, count) for guess, count in parts if guess is not None]
-        unknown = sum(count for guess, count in parts if guess is None)
-        likely = sum(guess.likely * count for guess, count in known) + PRIOR_SECONDS * unknown
-        if unknown:
-            return Guess(likely, PRIOR_FACTOR)
-        return Guess(likely, max(guess.factor for guess, _ in known) * ONCE_FACTOR)
+        parts = parts_of(kind).items()
+        return sum((self.tasks.get(name, UNKNOWN_TASK) * count for name, count in parts), NONE)
 
-    def written(self, kind: str) -> Guess:
+    def written(self, kind: str) -> Range:
         """Say how many bytes the output of such a segment is likely to have."""
-        return self.outputs.get(kind, Guess(PRIOR_BYTES, PRIOR_FACTOR))
+        return self.outputs.get(kind, UNKNOWN_OUTPUT)
 
-    def knows(self, kind: str) -> bool:
-        """Tell whether all tasks of such a segment have been seen."""
-        return kind in self.segments or parts_of(kind).keys() <= self.tasks.keys()
+    def known(self, kind: str) -> int:
+        """Say how many tasks of such a segment are of kinds that have been seen."""
+        return sum(count for name, count in parts_of(kind).items() if name in self.tasks)
 
 
 def recall(platform: str, most: int = MOST_RUNS) -> Experience:
@@ -136,7 +162,8 @@ def learn(records: Sequence[RunRecord]) -> Experience:
         segments=segments,
         tasks=_tasks(segments, each),
         outputs={kind: _guess(values) for kind, values in sizes.items()},
-        rest=_guess(rests) if rests else Experience().rest,
+        rest=_guess(rests) if rests else UNKNOWN_REST,
+        reads=_reads(records),
     )
 
 
@@ -181,34 +208,39 @@ def _by_kind(
     return values
 
 
-def _guess(values: Sequence[float]) -> Guess:
-    """Guess from what some runs had: their mean, and twice their spread (of logarithms)."""
+def _reads(records: Sequence[RunRecord]) -> float:
+    written = sum(record.written for record in records)
+    return sum(map(read_bytes, records)) / written if written else 1.0
+
+
+def _guess(values: Sequence[float]) -> Range:
+    """Guess from what some runs had: the mean of logarithms, and twice their spread around it."""
+    logarithms = [math.log(max(value, 1e-9)) for value in values]
     if len(values) == 1:
-        return Guess(values[0], ONCE_FACTOR)
-    spread = pstdev([math.log(max(value, 1e-9)) for value in values])
-    return Guess(fmean(values), max(LEAST_FACTOR, min(PRIOR_FACTOR, math.exp(2 * spread))))
+        return Range.around(values[0], ONCE_FACTOR)
+    factor = max(LEAST_FACTOR, min(PRIOR_FACTOR, math.exp(2 * pstdev(logarithms))))
+    return Range.around(math.exp(fmean(logarithms)), factor)
 
 
-def _tasks(segments: Mapping[str, Guess], each: Sequence[Mapping[str, _Seen]]) -> dict[str, Guess]:
+def _tasks(segments: Mapping[str, Range], each: Sequence[Mapping[str, _Seen]]) -> dict[str, Range]:
     """Share the seconds of segments among the kinds of their tasks."""
-    weights: dict[str, int] = defaultdict(int)
+    weights: Counter[str] = Counter()
     for kinds in each:
-        for kind, seen in kinds.items():
-            weights[kind] += seen.count
+        weights.update({kind: seen.count for kind, seen in kinds.items()})
     parts = {kind: parts_of(kind) for kind in segments}
-    seconds = {name: 1.0 for counts in parts.values() for name in counts}
+    likely = dict.fromkeys((name for counts in parts.values() for name in counts), 1.0)
     for _ in range(ROUNDS):
         above: dict[str, float] = defaultdict(float)
         below: dict[str, float] = defaultdict(float)
         for kind, counts in parts.items():
-            now = sum(seconds[name] * count for name, count in counts.items())
-            scale = segments[kind].likely / max(now, 1e-12)
+            now = sum(likely[name] * count for name, count in counts.items())
             for name, count in counts.items():
-                above[name] += weights[kind] * count * scale
+                above[name] += weights[kind] * count * segments[kind].likely / max(now, 1e-12)
                 below[name] += weights[kind] * count
-        seconds = {name: seconds[name] * above[name] / below[name] for name in seconds}
-    factors: dict[str, float] = defaultdict(float)
+        likely = {name: likely[name] * above[name] / below[name] for name in likely}
+    factors: dict[str, float] = defaultdict(lambda: LEAST_FACTOR)
     for kind, counts in parts.items():
+        factor = segments[kind].high / max(segments[kind].likely, 1e-12)
         for name in counts:
-            factors[name] = max(factors[name], segments[kind].factor)
-    return {name: Guess(value, factors[name]) for name, value in seconds.items()}
+            factors[name] = max(factors[name], factor)
+    return {name: Range.around(value, factors[name]) for name, value in likely.items()}

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 from wukong.record import RunRecord
+from wukong.storage.notes import Way
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +25,8 @@ class Usage:
         The same of Invokers.
     segments
         Segments that were run; each takes steps of the store.
-    stored_bytes
-        Bytes of outputs and specifications that were written to the store, and read once.
+    stored_bytes, read_bytes
+        Bytes that were written to the store, and read from it.
     seconds
         How long the data was there: the run's duration.
     """
@@ -36,6 +37,7 @@ class Usage:
     invoker_requests: int = 0
     segments: int = 0
     stored_bytes: float = 0.0
+    read_bytes: float = 0.0
     seconds: float = 0.0
 
 
@@ -99,5 +101,12 @@ def usage_of(record: RunRecord) -> Usage:
         executor_requests=round(len(record.executors) * share),
         segments=len(record.steps["segment"]),
         stored_bytes=record.written,
+        read_bytes=read_bytes(record),
         seconds=summary.seconds,
     )
+
+
+def read_bytes(record: RunRecord) -> int:
+    """Say how many bytes of inputs have come from the store."""
+    traffic = record.traffic
+    return traffic[Way.STORE] + traffic[Way.CLAIM]

@@ -60,6 +60,7 @@ def test_a_bill_is_what_lambda_and_the_store_ask_for() -> None:
         invoker_requests=1,
         segments=100,
         stored_bytes=1024**3,
+        read_bytes=1024**3,
         seconds=3600.0,
     )
     lines = {line.what: line for line in Tariff(memory_mb=2048).cost(used).lines}

@@ -126,7 +126,7 @@ def test_nobody_is_asked_where_nobody_looks(
     asked: list[str] = []
     status = storage.status
     monkeypatch.setattr(storage, "status", lambda run: asked.append(run) or status(run))
-    assert slow(2).compute(progress=False) == 1
+    assert slow(2).compute(progress=False, record=False) == 1
     assert asked == []
 
 
