@@ -24,7 +24,7 @@ from wukong.graph.spec import encode, make_specs
 from wukong.keeping import outline_of
 from wukong.progress import clock
 from wukong.submission import segmented
-from wukong.usage import Usage
+from wukong.usage import Usage, invoked
 from wukong.view import Rows, table
 
 QUOTA = 1_000
@@ -179,7 +179,9 @@ def estimate(
     kinds = [outline.kinds[int(kind)] for kind in outline.kind]
     specifications, shared = encode(make_specs(segments, graph.tasks))
     written = sum(map(len, specifications)) + sum(map(len, shared))
-    executors = _executors(segments)
+    batches = _batches(segments)
+    executors = sum(batches)
+    invoker_seconds, invoker_requests = invoked(batches) if _is_lambda(conditions) else (0.0, 0)
     at_once = _at_once(executors, conditions)
     work = _work(kinds, experience)
     path = _critical_path(segments, kinds, experience) / work.likely
@@ -191,6 +193,8 @@ def estimate(
             Usage(
                 executor_seconds=busy + executors * starting,
                 executor_requests=executors,
+                invoker_seconds=invoker_seconds,
+                invoker_requests=invoker_requests,
                 segments=len(segments),
                 stored_bytes=written + outputs,
                 read_bytes=written + outputs * experience.reads,
@@ -246,13 +250,13 @@ def _critical_path(
     return longest
 
 
-def _executors(segments: Sequence[Segment]) -> int:
-    """Count Executors: one for each leaf, and at a fan-out one for each child but one.
+def _batches(segments: Sequence[Segment]) -> list[int]:
+    """Say how many Executors are started at a time: the leaves, and at fan-outs all but one.
 
     Which input of a fan-in arrives last is not known before; the last by number is taken for it.
     """
     ready = Counter(segment.inputs[-1] for segment in segments if segment.inputs)
-    return len(leaves(segments)) + sum(children - 1 for children in ready.values())
+    return [len(leaves(segments)), *(children - 1 for children in ready.values())]
 
 
 def _at_once(executors: int, conditions: Conditions) -> int:

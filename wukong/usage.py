@@ -7,8 +7,10 @@ ended, its record has the seconds of every Executor.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from wukong.platform.costs import EACH_SECONDS, StartCosts
 from wukong.record import RunRecord
 from wukong.storage.notes import Way
 
@@ -94,11 +96,16 @@ def usage_of(record: RunRecord) -> Usage:
         seconds += math.ceil(one.ended * 1000) / 1000
         if is_lambda and one.place.earlier == 0:
             seconds += one.place.born
+    first = sum(not one.parent for one in record.executors)
+    batches = [first, *map(int, record.hand_offs["count"])] if is_lambda else []
+    invoker_seconds, invoker_requests = invoked(batches)
     known = summary.begun - summary.missing
     share = summary.begun / known if known > 0 else 1.0
     return Usage(
         executor_seconds=seconds * share,
         executor_requests=round(len(record.executors) * share),
+        invoker_seconds=invoker_seconds,
+        invoker_requests=invoker_requests,
         segments=len(record.steps["segment"]),
         stored_bytes=record.written,
         read_bytes=read_bytes(record),
@@ -110,3 +117,9 @@ def read_bytes(record: RunRecord) -> int:
     """Say how many bytes of inputs have come from the store."""
     traffic = record.traffic
     return traffic[Way.STORE] + traffic[Way.CLAIM]
+
+
+def invoked(batches: Iterable[int]) -> tuple[float, int]:
+    """Say how long Invokers work, and how many, if so many Executors at a time are started."""
+    large = [batch for batch in batches if batch > StartCosts().threshold]
+    return EACH_SECONDS * sum(large), len(large)

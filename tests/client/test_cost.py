@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,16 +22,19 @@ from wukong.cost import (
     Cost,
     CostLine,
     Tariff,
+    cost_of,
     dollars,
     tariff_of,
     total,
 )
-from wukong.ledger import Ledger
+from wukong.ledger import BudgetError, Ledger
 from wukong.platform.interface import Environment
 from wukong.platform.threads import ThreadsPlatform
 from wukong.prices import FILE, load_prices
+from wukong.record import GIVEN_COLUMNS, ExecutorRecord, RunRecord, Summary
 from wukong.runs import RunError
-from wukong.usage import Meter, Usage
+from wukong.storage.notes import Place, Way, table
+from wukong.usage import Meter, Usage, usage_of
 from wukong.view import safe_url
 
 ROOT = Path(__file__).parents[2]
@@ -95,6 +99,47 @@ def test_a_meter_adds_up_what_it_sees() -> None:
     used = meter.usage
     assert used.executor_seconds == 4 * 10 + 2 * 10
     assert (used.executor_requests, used.segments, used.seconds) == (6, 9, 30.0)
+
+
+def executor(token: str, parent: str, **place: Any) -> ExecutorRecord:
+    traffic = [0] * len(Way)
+    traffic[Way.STORE] = 1000
+    return ExecutorRecord(
+        token, parent, "leaf", 0, (), 0, Place(**place), 0.0, 1.5, None, tuple(traffic)
+    )
+
+
+def on_lambda(executors: Sequence[ExecutorRecord], **changes: Any) -> RunRecord:
+    summary = Summary("a", platform="aws", begun=len(executors), where={"region": "eu-south-1"})
+    hand_offs = table(GIVEN_COLUMNS, [[0, 0.0, 0.0, 3], [0, 0.0, 0.0, 40]])
+    return RunRecord(replace(summary, **changes), executors=tuple(executors), hand_offs=hand_offs)
+
+
+def test_on_lambda_new_environments_and_invokers_are_billed_too() -> None:
+    cold = executor("a", "", memory_mb=1024, born=0.5, earlier=0)
+    warm = executor("b", "a", memory_mb=1024, born=60.0, earlier=3)
+    used = usage_of(on_lambda([cold, warm]))
+    assert used.executor_seconds == 1.5 + 0.5 + 1.5
+    assert used.executor_requests == 2
+    assert used.read_bytes == 2000
+    # Of the hand-offs, one is large enough to go through the Invoker.
+    assert (used.invoker_requests, used.invoker_seconds) == (1, pytest.approx(40 * 0.0005))
+
+
+def test_a_record_alone_is_enough_for_a_bill() -> None:
+    bill = cost_of(on_lambda([executor("a", "", memory_mb=2048, earlier=1)]))
+    compute = {line.what: line for line in bill.lines}["Executor compute"]
+    assert compute.quantity == 3.0
+    assert compute.dollars == pytest.approx(3 * 0.0000195172)
+    assert bill.billed
+    elsewhere = {"region": "eu-south-1", "endpoint": "http://localhost:4566"}
+    assert not cost_of(on_lambda([executor("a", "")], where=elsewhere)).billed
+
+
+def test_executors_of_which_nothing_is_known_are_taken_to_be_like_the_others() -> None:
+    record = on_lambda([executor("a", "", earlier=1)], begun=3, missing=2)
+    assert usage_of(record).executor_seconds == 4.5
+    assert usage_of(record).executor_requests == 3
 
 
 def test_the_sizes_that_are_reckoned_with_are_those_of_the_template() -> None:
@@ -162,9 +207,13 @@ def test_a_run_of_another_client_is_not_known(client: wukong.Client) -> None:
         client.cost("0" * 32)
 
 
-def test_a_run_that_costs_more_than_its_budget_is_stopped(client: wukong.Client) -> None:
-    with pytest.raises(RunError, match=r"stopped with .* over its budget") as caught:
-        many(40).compute(budget=1e-5, progress=False)
+def test_a_run_that_costs_more_than_its_budget_is_stopped(
+    client: wukong.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Without experience, so that it is not refused.
+    monkeypatch.setenv("WUKONG_HOME", str(tmp_path))
+    with pytest.raises(BudgetError, match=r"stopped with .* over its budget") as caught:
+        many(40).compute(budget=1e-4, progress=False)
     assert "budget=" in caught.value.hint
     assert many(1).compute() == 0, "the client is not harmed"
 
