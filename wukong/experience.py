@@ -178,16 +178,27 @@ def parts_of(kind: str) -> dict[str, int]:
 
 
 def _seen(record: RunRecord) -> dict[str, _Seen]:
+    """Add up segments by what they are made up of.
+
+    The first one of each in a process may have imported what it uses, so it counts only where there
+    is no other.
+    """
     steps, outline = record.steps, record.outline
-    kinds: dict[str, _Seen] = defaultdict(_Seen)
-    for segment, fetch, compute, pack, written in zip(
-        *(steps[name] for name in ("segment", "fetch", "compute", "pack", "written")), strict=True
+    names = ("executor", "segment", "fetch", "compute", "pack", "written")
+    first: dict[str, _Seen] = defaultdict(_Seen)
+    later: dict[str, _Seen] = defaultdict(_Seen)
+    known: set[tuple[str, str]] = set()
+    for executor, segment, fetch, compute, pack, written in zip(
+        *(steps[name] for name in names), strict=True
     ):
-        seen = kinds[outline.kinds[int(outline.kind[int(segment)])]]
+        kind = outline.kinds[int(outline.kind[int(segment)])]
+        process = record.executors[int(executor)].place.process
+        seen = later[kind] if (process, kind) in known else first[kind]
+        known.add((process, kind))
         seen.count += 1
         seen.seconds += fetch + compute + pack
         seen.written += written
-    return kinds
+    return {**first, **later}
 
 
 def _rest(record: RunRecord) -> float:

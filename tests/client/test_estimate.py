@@ -156,6 +156,12 @@ def test_what_tasks_take_is_found_from_segments_of_several() -> None:
     assert found.known("a 3, c 2") == 3
 
 
+def test_the_first_of_a_kind_in_a_process_teaches_only_where_it_is_the_only_one() -> None:
+    found = learn([made_up({"a": [9.0, 1.0, 1.0], "b": [7.0]})])
+    assert found.seconds("a").likely == pytest.approx(1.0)
+    assert found.seconds("b").likely == pytest.approx(7.0)
+
+
 def test_runs_that_differ_make_a_range_wide() -> None:
     alike = learn([made_up({"a": [1.0]}), made_up({"a": [1.05]}, "b")]).seconds("a")
     differ = learn([made_up({"a": [1.0]}), made_up({"a": [3.0]}, "b")]).seconds("a")
