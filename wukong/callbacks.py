@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -117,7 +117,7 @@ class Watch:
     callbacks
         Whom to tell.
     tariff
-        What things cost where the run runs.
+        Gives what things cost where the run runs, as far as that is known by then.
     segments
         How many segments the run has; None if that is not known.
     alive, most
@@ -127,14 +127,14 @@ class Watch:
     def __init__(
         self,
         callbacks: Sequence[Callback] = (),
-        tariff: Tariff | None = None,
+        tariff: Callable[[], Tariff] = lambda: Tariff(billed=False),
         segments: int | None = None,
         alive: int = 1,
         most: int | None = None,
     ) -> None:
         self._callbacks = callbacks
         self._most = most
-        self.tariff = tariff or Tariff(billed=False)
+        self._tariff = tariff
         self.segments = segments
         self.meter = Meter(self._capped(alive))
         self._begun_at = self._looked_at = time.monotonic()
@@ -152,7 +152,7 @@ class Watch:
     @property
     def cost(self) -> Cost:
         """What the run has cost so far."""
-        return self.tariff.cost(self.used or self.meter.usage)
+        return self._tariff().cost(self.used or self.meter.usage)
 
     def listens(self, seconds: float) -> float:
         """Say how long the run may block before it is to be looked at."""
@@ -175,14 +175,21 @@ class Watch:
         self._tell(run, alive, done)
 
     def end(self, run: Run, error: BaseException | None) -> None:
-        """Note the end, and tell."""
+        """Note the end, and tell, once."""
+        if self._outcome:
+            return
         done = self.segments if error is None and self.segments is not None else self._done
         self.meter.end(time.monotonic() - self._begun_at, done)
         self._outcome = "done" if error is None else f"ended by {type(error).__name__}"
-        if error is None:
-            self._tell(run, 0, done)
-        for callback in self._callbacks:
-            callback.end(run, error)
+        try:
+            if error is None:
+                self._tell(run, 0, done)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            for callback in self._callbacks:
+                callback.end(run, error)
 
     def _tell(self, run: Run, alive: int, done: int) -> None:
         now = self._progress(alive, done)
@@ -193,13 +200,14 @@ class Watch:
             callback.progress(run, now)
 
     def _progress(self, alive: int, done: int) -> Progress:
+        cost = self.cost
         return Progress(
             done=done,
             total=self.segments,
             alive=self._capped(alive),
             seconds=time.monotonic() - self._begun_at,
-            dollars=self.cost.dollars,
-            billed=self.tariff.billed,
+            dollars=cost.dollars,
+            billed=cost.billed,
         )
 
     def _capped(self, alive: int) -> int:

@@ -189,8 +189,9 @@ class Client:
         """
         key = f"{_name_of(function)}-{uuid.uuid4().hex}"
         call = futures.Call(key, function, arguments, keywords)
-        following = self._following
-        return futures.start([call], self._begin(following), following.options.retries)[0]
+        # No bar unless it is asked for: there may be very many calls at once.
+        wanted = self._following.changed({"progress": self.config.run.progress or False})
+        return futures.start([call], self._begin(wanted), wanted.options.retries)[0]
 
     def map(
         self, function: Callable[..., Any], /, *iterables: Iterable[Any], **options: Any
@@ -236,6 +237,8 @@ class Client:
             If the run is none of this client's.
         """
         self._keeper.wait()
+        if self._platform is not None:
+            self._ledger.connected(self._platform)
         return self._ledger.cost(run)
 
     def estimate(self, collection: Any, **options: Any) -> Estimate:

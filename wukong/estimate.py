@@ -99,7 +99,8 @@ class Estimate:
     def _experience(self) -> str:
         if not self.known:
             return "none: no earlier run had tasks of these kinds, so this is a guess"
-        return f"{self.known:.0%} of the tasks are of kinds that {self.runs} earlier runs had"
+        runs = "an earlier run" if self.runs == 1 else f"{self.runs} earlier runs"
+        return f"{self.known:.0%} of the tasks are of kinds that {runs} had"
 
     def __str__(self) -> str:
         rows = self.rows()

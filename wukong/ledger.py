@@ -117,7 +117,7 @@ class Ledger:
             self.connected(platform)
         return Watch(
             followers,
-            self.tariff(options),
+            lambda: self.tariff(options),
             segments=len(submitted.names) if submitted is not None else None,
             alive=submitted.executors if submitted is not None else 1,
             most=min(filter(None, (platform.parallelism, options.max_executors)), default=None),

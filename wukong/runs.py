@@ -171,13 +171,13 @@ class Run:
                     cared = now
                 if self.watch.is_due:
                     self._look(self._storage.status(self.id))
+            self.watch.end(self, None)
         except BaseException as error:
             # Whatever ends the waiting, Ctrl-C included, ends the Executors too.
             with suppress(StorageError):
                 self._end(RunState.CANCELLED, error)
             self.watch.end(self, error)
             raise
-        self.watch.end(self, None)
 
     def result(self) -> Any:
         """Read what was asked for, in its nesting, and delete everything of the run."""

@@ -75,7 +75,7 @@ def test_a_run_teaches_what_its_kinds_of_tasks_take(client: wukong.Client) -> No
     assert found.seconds.likely > 2.0
     assert found.seconds.low < 3.0 < found.seconds.high
     assert found.dollars.high / found.dollars.low < before.dollars.high / before.dollars.low
-    assert "100% of the tasks are of kinds that 1 earlier runs had" in repr(found)
+    assert "100% of the tasks are of kinds that an earlier run had" in repr(found)
 
 
 def test_what_one_platform_teaches_is_not_told_of_another(client: wukong.Client) -> None:

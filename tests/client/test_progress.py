@@ -114,6 +114,18 @@ def test_a_callback_that_raises_ends_the_run(client: wukong.Client) -> None:
     assert slow(1).compute() == 0, "the client is not harmed"
 
 
+def test_a_callback_that_raises_at_the_end_keeps_no_other_from_hearing_of_it() -> None:
+    class Late(wukong.Callback):
+        def progress(self, run: Any, progress: Progress) -> None:
+            raise TimeoutError("too late")
+
+    told = Told()
+    with wukong.Client(wukong.Config(), platform="threads", callbacks=[Late(), told]) as client:
+        with pytest.raises(TimeoutError, match="too late") as caught:
+            client.submit(abs, -1).result()
+    assert told.ended == [caught.value]
+
+
 def test_what_is_no_callback_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"print.*is no wukong\.Callback"):
         wukong.Client(wukong.Config(), callbacks=[print])  # type: ignore[list-item]
