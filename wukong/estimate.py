@@ -34,6 +34,8 @@ https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 WARM_SECONDS, COLD_SECONDS = 0.05, 3.0
 """What starting an Executor on Lambda takes if an environment is warm, and if none is."""
 
+LAMBDA_START = Range(WARM_SECONDS, WARM_SECONDS, COLD_SECONDS)
+
 SUBMIT_SECONDS = 0.0001
 """What the client takes for a task, from the graph to the first Executor (docs/performance.md)."""
 
@@ -176,58 +178,106 @@ def estimate(
         If a task cannot be pickled.
     """
     segments = segmented(graph, conditions.workers)
-    outline = outline_of(segments)
-    kinds = [outline.kinds[int(kind)] for kind in outline.kind]
+    plan = _plan(segments, experience)
+    start = LAMBDA_START if _is_lambda(conditions) else NONE
+    at_once = _at_once(plan.executors, conditions)
+    seconds = _seconds(plan, at_once, start, SUBMIT_SECONDS * len(graph.tasks))
     specifications, shared = encode(make_specs(segments, graph.tasks))
     written = sum(map(len, specifications)) + sum(map(len, shared))
-    batches = _batches(segments)
-    executors = sum(batches)
-    invoker_seconds, invoker_requests = invoked(batches) if _is_lambda(conditions) else (0.0, 0)
-    at_once = _at_once(executors, conditions)
-    work = _work(kinds, experience)
-    path = _critical_path(segments, kinds, experience) / work.likely
-    start = Range(WARM_SECONDS, WARM_SECONDS, COLD_SECONDS) if _is_lambda(conditions) else NONE
-    seconds = _seconds(work, path, at_once, start, SUBMIT_SECONDS * len(graph.tasks))
-    stored = sum(map(experience.written, kinds), NONE)
+    busy = plan.work + start * plan.executors
     bills = [
-        conditions.tariff.cost(
-            Usage(
-                executor_seconds=busy + executors * starting,
-                executor_requests=executors,
-                invoker_seconds=invoker_seconds,
-                invoker_requests=invoker_requests,
-                segments=len(segments),
-                stored_bytes=written + outputs,
-                read_bytes=written + outputs * experience.reads,
-                seconds=lasting,
-            )
-        )
-        for busy, starting, outputs, lasting in zip(work, start, stored, seconds, strict=True)
+        conditions.tariff.cost(_usage(plan, conditions, *each, written, experience.reads))
+        for each in zip(busy, plan.stored, seconds, strict=True)
     ]
     return Estimate(
         tasks=len(graph.tasks),
         segments=len(segments),
-        leaves=len(leaves(segments)),
-        executors=executors,
+        leaves=plan.batches[0],
+        executors=plan.executors,
         at_once=at_once,
         specification_bytes=written,
         result_bytes=result_bytes,
-        stored_bytes=stored,
+        stored_bytes=plan.stored,
         seconds=seconds,
         dollars=Range(*(bill.dollars for bill in bills)),
         cost=bills[1],
-        known=sum(map(experience.known, kinds)) / max(1, sum(outline.tasks)),
+        known=plan.known,
         runs=experience.runs,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a graph asks for, wherever it runs.
+
+    Attributes
+    ----------
+    segments
+        How many.
+    batches
+        How many Executors are started at a time, the leaves first.
+    work
+        Seconds of all segments.
+    path
+        Seconds of the critical path.
+    stored
+        Bytes of outputs.
+    known
+        The share of tasks that are of kinds that have been seen.
+    """
+
+    segments: int
+    batches: Sequence[int]
+    work: Range
+    path: float
+    stored: Range
+    known: float
+
+    @property
+    def executors(self) -> int:
+        return sum(self.batches)
+
+
+def _plan(segments: Sequence[Segment], experience: Experience) -> _Plan:
+    outline = outline_of(segments)
+    kinds = [outline.kinds[int(kind)] for kind in outline.kind]
+    counts = Counter(kinds).items()
+    inside = sum((experience.seconds(kind) * count for kind, count in counts), NONE)
+    known = sum(experience.known(kind) * count for kind, count in counts)
+    return _Plan(
+        segments=len(segments),
+        batches=_batches(segments),
+        work=inside + experience.rest * len(segments),
+        path=_critical_path(segments, kinds, experience),
+        stored=sum((experience.written(kind) * count for kind, count in counts), NONE),
+        known=known / max(1, sum(outline.tasks)),
+    )
+
+
+def _usage(
+    plan: _Plan,
+    conditions: Conditions,
+    busy: float,
+    stored: float,
+    seconds: float,
+    specifications: int,
+    reads: float,
+) -> Usage:
+    calls = invoked(plan.batches) if _is_lambda(conditions) else (0.0, 0)
+    return Usage(
+        executor_seconds=busy,
+        executor_requests=plan.executors,
+        invoker_seconds=calls[0],
+        invoker_requests=calls[1],
+        segments=plan.segments,
+        stored_bytes=specifications + stored,
+        read_bytes=specifications + stored * reads,
+        seconds=seconds,
     )
 
 
 def _is_lambda(conditions: Conditions) -> bool:
     return conditions.workers is None
-
-
-def _work(kinds: Sequence[str], experience: Experience) -> Range:
-    """Add up the seconds of all segments."""
-    return sum(map(experience.seconds, kinds), experience.rest * len(kinds))
 
 
 def _critical_path(
@@ -265,18 +315,10 @@ def _at_once(executors: int, conditions: Conditions) -> int:
     return max(1, min(filter(None, limits), default=1))
 
 
-def _seconds(work: Range, path: float, at_once: int, start: Range, submitting: float) -> Range:
-    """Bound the duration: by Graham's bounds, with the range of the work.
-
-    Parameters
-    ----------
-    path
-        The critical path, as a share of the work.
-    """
+def _seconds(plan: _Plan, at_once: int, start: Range, submitting: float) -> Range:
+    """Bound the duration: by Graham's bounds, with the range of the work."""
+    path = plan.path / max(plan.work.likely, 1e-12)
     least = max(path, 1 / at_once)
     most = 1 / at_once + path * (at_once - 1) / at_once
-    return Range(
-        submitting + start.low + work.low * least,
-        submitting + start.likely + work.likely * least,
-        submitting + start.high + work.high * most,
-    )
+    work = Range(plan.work.low * least, plan.work.likely * least, plan.work.high * most)
+    return start + work + Range(submitting, submitting, submitting)
