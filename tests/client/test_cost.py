@@ -111,7 +111,7 @@ def executor(token: str, parent: str, **place: Any) -> ExecutorRecord:
 
 def on_lambda(executors: Sequence[ExecutorRecord], **changes: Any) -> RunRecord:
     summary = Summary("a", platform="aws", begun=len(executors), where={"region": "eu-south-1"})
-    hand_offs = table(GIVEN_COLUMNS, [[0, 0.0, 0.0, 3], [0, 0.0, 0.0, 40]])
+    hand_offs = table(GIVEN_COLUMNS, [0, 0, 0, 3, 0, 0, 0, 40])
     return RunRecord(replace(summary, **changes), executors=tuple(executors), hand_offs=hand_offs)
 
 

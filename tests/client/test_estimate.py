@@ -119,19 +119,19 @@ def test_an_estimate_takes_the_options_of_a_run(client: wukong.Client) -> None:
 
 def made_up(kinds: dict[str, list[float]], run: str = "a", rest: float = 0.0) -> RunRecord:
     """Make a record of segments that are made up so and took so many seconds."""
-    rows, kind = [], []
+    cells, kind = [], []
     for number, times in enumerate(kinds.values()):
         for seconds in times:
-            rows.append([0, len(rows), 0, 0, 0, 0, 0, seconds, 0, 0, 0, 100, 0])
+            cells += [0, len(kind), 0, 0, 0, 0, 0, seconds, 0, 0, 0, 100, 0]
             kind.append(number)
     columns = {"executor": "I", **dict.fromkeys(STEPS, "f")}
-    total = sum(map(sum, kinds.values())) + rest * len(rows)
+    total = sum(map(sum, kinds.values())) + rest * len(kind)
     executor = ExecutorRecord("t", "", "leaf", 0, (), 0, Place(), 0.0, total, None, (0,) * len(Way))
     return RunRecord(
-        Summary(run, platform="local", segments=len(rows), begun=1),
+        Summary(run, platform="local", segments=len(kind), begun=1),
         Outline(kinds=tuple(kinds), kind=array("I", kind)),
         (executor,),
-        table(columns, rows),
+        table(columns, cells),
     )
 
 
