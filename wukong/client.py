@@ -28,7 +28,7 @@ from dask.local import get_sync
 from wukong import futures, history, persisted
 from wukong.callbacks import Callback
 from wukong.config import Config, ConfigError, RunOptions, load_config
-from wukong.cost import Cost
+from wukong.cost import Cost, cost_of
 from wukong.estimate import Conditions, Estimate, bytes_of, estimate, graph_of
 from wukong.experience import recall
 from wukong.following import Following
@@ -228,7 +228,8 @@ class Client:
         """
         from wukong import report
 
-        return report.write(self.record(run), path)
+        found = self.record(run)
+        return report.write(found, path, cost_of(found))
 
     def explain(self, run: str | None = None) -> str:
         """Say where Executors run, how they are started, and why so.

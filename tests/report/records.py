@@ -111,4 +111,13 @@ def _times(chance: random.Random, ready: float) -> list[float]:
     pack, arrive = 0.001, 0.002 + 0.003 * chance.random()
     began = ready + 0.0005
     computing = began + fetch
-    return [ready, began, fetch, computing, compute, pack, arrive, computing + compute + pack + arrive]
+    return [
+        ready,
+        began,
+        fetch,
+        computing,
+        compute,
+        pack,
+        arrive,
+        computing + compute + pack + arrive,
+    ]

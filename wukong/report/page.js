@@ -60,7 +60,7 @@ const read = D.traffic.reduce((sum, one) => sum + (one[0] === "from the store" ?
 const figures = [["Duration", seconds(S.seconds)], ["Tasks", number(S.tasks)],
   ["Segments", number(S.segments)], ["Executors", number(S.executors)],
   ["Written", bytes(S.written)], ["Read from the store", bytes(read)]];
-if (D.cost) figures.push(["Cost", dollars(D.cost.dollars)]);
+if (D.cost) figures.push([D.cost.billed ? "Cost" : "On Lambda", dollars(D.cost.dollars)]);
 if (S.missing) figures.push(["Lineages unknown", number(S.missing)]);
 for (const [name, value] of figures) {
   const pair = element("div");
@@ -329,7 +329,8 @@ if (D.cost) {
   $("cost-section").hidden = false;
   table("cost", [["What"], ["Quantity", "n"], ["Unit"], ["Dollars", "n"]],
     D.cost.lines.map(c => [c[0], number(+c[1].toPrecision(4)), c[2], dollars(c[3])]));
-  $("cost-note").textContent = `Together ${dollars(D.cost.dollars)}; prices of ${D.cost.dated}.`;
+  const here = D.cost.billed ? "" : "Nothing was billed: on Lambda it would have cost about this. ";
+  $("cost-note").textContent = here + `Together ${dollars(D.cost.dollars)}; prices of ${D.cost.dated}.`;
 }
 const E = D.edges;
 $("edges-note").textContent = plural(E.count, "edge")

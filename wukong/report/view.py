@@ -230,4 +230,9 @@ def _cost(cost: Cost | None) -> Mapping[str, Any] | None:
     if cost is None:
         return None
     lines = [[line.what, line.quantity, line.unit, line.dollars] for line in cost.lines]
-    return {"lines": lines, "dollars": cost.dollars, "dated": cost.prices_dated}
+    return {
+        "lines": lines,
+        "dollars": cost.dollars,
+        "dated": cost.prices_dated,
+        "billed": cost.billed,
+    }
