@@ -32,6 +32,7 @@ from wukong.platform.interface import Environment
 from wukong.platform.threads import ThreadsPlatform
 from wukong.prices import FILE, load_prices
 from wukong.record import GIVEN_COLUMNS, ExecutorRecord, RunRecord, Summary
+from wukong.report.view import view_of
 from wukong.runs import RunError
 from wukong.storage.notes import Place, Way, table
 from wukong.usage import Meter, Usage, usage_of
@@ -200,6 +201,15 @@ def test_a_run_on_this_machine_says_what_it_would_have_cost(client: wukong.Clien
     slept = 4 * 0.2 * EXECUTOR_MEMORY_MB / 1024
     assert slept < compute.quantity < 20 * slept
     assert client.cost().dollars == pytest.approx(before + cost.dollars)
+
+
+def test_the_report_of_a_run_has_its_bill(client: wukong.Client, tmp_path: Path) -> None:
+    many(2).compute()
+    record = client.record()
+    shown = view_of(record, cost_of(record))["cost"]
+    assert shown["billed"] is False
+    assert shown["dollars"] == pytest.approx(client.cost(record.summary.run).dollars)
+    assert client.report(tmp_path / "run.html").exists()
 
 
 def test_a_run_of_another_client_is_not_known(client: wukong.Client) -> None:
