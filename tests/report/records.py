@@ -16,7 +16,6 @@ from wukong.record import (
 )
 from wukong.storage.notes import Place, Way, table
 
-
 START = 1_790_000_000.0
 
 
