@@ -285,7 +285,7 @@ function graph() {
   const layers = Math.max(...G.nodes.map(n => n[1])) + 1, wide = new Map();
   for (const n of G.nodes) wide.set(n[1], Math.max(wide.get(n[1]) || 0, n[2] + 1));
   const tallest = Math.max(...wide.values()), named = tallest <= 12 && layers <= 40;
-  const dx = named ? 150 : Math.max(34, Math.min(90, 1100 / layers));
+  const dx = named ? 150 : Math.max(34, Math.min(190, 1100 / layers));
   const height = named ? Math.max(90, tallest * 44) : Math.min(560, Math.max(90, tallest * 16));
   const most = Math.max(...G.nodes.map(n => n[4])) || 1, radius = named ? 11 : 5;
   const at = G.nodes.map(n => [20 + n[1] * dx + radius, (n[2] + 0.5) / wide.get(n[1]) * height]);
