@@ -16,6 +16,8 @@ from wukong.record import (
 )
 from wukong.storage.notes import Place, Way, table
 
+START = 1_790_000_000.0
+
 
 def tree(leaves: int, seed: int = 0) -> RunRecord:
     """Give the record of a tree reduction: an Executor for each leaf, half of which go on."""
@@ -27,7 +29,7 @@ def tree(leaves: int, seed: int = 0) -> RunRecord:
     owner: dict[int, int] = {}
     arrived: dict[int, float] = {}
     for leaf in level:
-        began = 1000.5 + 4 * chance.random()
+        began = START + 0.5 + 4 * chance.random()
         token = f"{leaf * 2654435761 % 2**48:012x}"
         executors.append([token, "leaf", Start(leaf), began])
         owner[leaf] = leaf
@@ -83,8 +85,8 @@ def tree(leaves: int, seed: int = 0) -> RunRecord:
     summary = Summary(
         run=f"{seed:032x}",
         title="add",
-        started=1000.0,
-        submitted=1000.4,
+        started=START,
+        submitted=START + 0.4,
         ended=max(arrived.values()),
         platform="aws",
         where={"region": "us-east-1"},

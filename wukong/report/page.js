@@ -21,6 +21,7 @@ const D = await unpacked(), S = D.summary, tick = D.tick;
 const number = x => x.toLocaleString("en-US");
 const plural = (x, what) => `${number(x)} ${what}${x === 1 ? "" : "s"}`;
 function seconds(x) {
+  if (x >= 7200) return `${(x / 3600).toFixed(1)} h`;
   if (x >= 120) return `${(x / 60).toFixed(1)} min`;
   if (x >= 1) return `${x.toPrecision(3)} s`;
   return x >= 1e-3 ? `${(x * 1e3).toPrecision(3)} ms` : `${(x * 1e6).toFixed(0)} µs`;
@@ -70,7 +71,7 @@ for (const [name, value] of figures) {
 for (const name of PHASES) {
   const one = element("span"), swatch = element("i");
   swatch.style.background = COLOURS[name];
-  one.append(swatch, name);
+  one.append(swatch, name === "starting" ? "waiting to start" : name);
   $("legend").append(one);
 }
 
@@ -138,7 +139,7 @@ function draw() {
   };
   const each = (colour, act) => { context.fillStyle = COLOURS[colour]; act(); };
   each("idle", () => L.began.forEach((began, i) => bar(rowOf[i], began, L.ended[i])));
-  each("starting", () => L.asked.forEach((asked, i) => bar(rowOf[i], asked, L.began[i], true)));
+  if ($("lanes").value === "executor") each("starting", () => L.asked.forEach((asked, i) => bar(rowOf[i], asked, L.began[i], true)));
   each("reading", () => { for (let i = 0; i < count; i++)
     if (T.fetch[i]) bar(rowOf[T.lane[i]], T.began[i], T.began[i] + T.fetch[i]); });
   each("writing", () => { for (let i = 0; i < count; i++) {
@@ -267,7 +268,7 @@ function parallel() {
   }
   axis(context, 0, Math.max(1, D.span), width, high);
   context.fillStyle = "#1c2430";
-  context.fillText(`at most ${most.toPrecision(3)}`, 4, 12);
+  context.fillText(`at most ${number(+most.toFixed(most < 100 ? 1 : 0))}`, 4, 12);
 }
 
 // Graph
@@ -284,7 +285,7 @@ function graph() {
   const layers = Math.max(...G.nodes.map(n => n[1])) + 1, wide = new Map();
   for (const n of G.nodes) wide.set(n[1], Math.max(wide.get(n[1]) || 0, n[2] + 1));
   const tallest = Math.max(...wide.values()), named = tallest <= 12 && layers <= 40;
-  const dx = named ? 150 : Math.max(34, Math.min(90, 1100 / layers));
+  const dx = named ? 150 : Math.max(34, Math.min(190, 1100 / layers));
   const height = named ? Math.max(90, tallest * 44) : Math.min(560, Math.max(90, tallest * 16));
   const most = Math.max(...G.nodes.map(n => n[4])) || 1, radius = named ? 11 : 5;
   const at = G.nodes.map(n => [20 + n[1] * dx + radius, (n[2] + 0.5) / wide.get(n[1]) * height]);
@@ -351,5 +352,6 @@ graph();
 let before = innerWidth;
 addEventListener("resize", () => { if (innerWidth !== before) { before = innerWidth; later();
   parallel(); } });
+$("main").dataset.ready = performance.now().toFixed(0);
 $("main").setAttribute("aria-busy", "false");
 })();

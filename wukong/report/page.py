@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import zlib
 from html import escape
 from importlib.resources import files
@@ -17,16 +18,16 @@ LEVEL = 6
 
 def html(record: RunRecord, cost: Cost | None = None) -> str:
     """Give the page of a run: it refers to nothing outside of itself."""
-    parts = files("wukong.report")
     data = json.dumps(view_of(record, cost), separators=(",", ":")).encode()
-    packed = base64.b64encode(zlib.compress(data, LEVEL)).decode("ascii")
-    page = parts.joinpath("page.html").read_text(encoding="utf-8")
-    title = f"{record.summary.title or 'run'} · {record.summary.run[:8]}"
-    for mark, text in (
-        ("{{title}}", escape(title)),
-        ("{{style}}", parts.joinpath("page.css").read_text(encoding="utf-8")),
-        ("{{script}}", parts.joinpath("page.js").read_text(encoding="utf-8")),
-        ("{{data}}", packed),
-    ):
-        page = page.replace(mark, text, 1)
-    return page
+    texts = {
+        "title": escape(f"{record.summary.title or 'run'} · {record.summary.run[:8]}"),
+        "style": _part("page.css"),
+        "script": _part("page.js"),
+        "data": base64.b64encode(zlib.compress(data, LEVEL)).decode("ascii"),
+    }
+    # In one pass: a title may contain what looks like a mark.
+    return re.sub(r"\{\{(\w+)\}\}", lambda mark: texts[mark[1]], _part("page.html"))
+
+
+def _part(name: str) -> str:
+    return files("wukong.report").joinpath(name).read_text(encoding="utf-8")

@@ -1,7 +1,8 @@
 """What the page shows of a run, as numbers and texts that go into JSON.
 
 Times are whole ticks since the client began; a tick is a microsecond, or a millionth of the run if
-that is more. So a step takes some 30 bytes, whatever the run's length.
+that is more; of very many steps, a 200,000th, which nobody sees. So a step takes some 30 bytes,
+whatever the run's length.
 """
 
 from __future__ import annotations
@@ -21,13 +22,17 @@ ROWS = 300
 
 SLOWEST = 20
 
+MANY = 20_000
+FINE, COARSE = 1_000_000, 200_000
+"""So many ticks a run has at most, with fewer and with more edges and Executors than `MANY`."""
+
 
 def view_of(record: RunRecord, cost: Cost | None = None) -> dict[str, Any]:
     """Give all that the page shows."""
     summary = record.summary
     ends = [one.began + one.ended for one in record.executors]
     span = max([summary.ended, *ends]) - summary.started
-    tick = max(1e-6, span / 1e6)
+    tick = max(1e-6, span / (FINE if len(record.ways) + len(ends) < MANY else COARSE))
     return {
         "summary": {
             "run": summary.run,
