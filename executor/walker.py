@@ -240,7 +240,6 @@ class Walker:
         if not self._work.pace.is_short(spec):
             # What is done already is not to wait for it.
             self._flush()
-        self.recorder.computing()
         began = self.since = time.monotonic()
         try:
             values = walk.values
@@ -251,8 +250,9 @@ class Walker:
             return Failed(claim)
         finally:
             self.since = None
-        self._work.took(spec, time.monotonic() - began)
-        self.recorder.computed()
+        seconds = time.monotonic() - began
+        self._work.took(spec, seconds)
+        self.recorder.ran(began, seconds)
         self._trim(walk, spec)
         return self._computed(walk, claim, spec)
 

@@ -76,6 +76,8 @@ class Submitted:
         The first keys of segments, for messages, as far as they are known here.
     refused
         What could not be started yet.
+    executors
+        How many Executors it begins with.
     segments
         The graph, as far as it is known here.
     started, submitted
@@ -86,6 +88,7 @@ class Submitted:
     manifest: Manifest
     names: Mapping[int, tuple[Hashable, ...]] = field(default_factory=dict)
     refused: tuple[ExecutorEvent, ...] = ()
+    executors: int = 0
     segments: Sequence[Segment] = ()
     started: float = field(default_factory=time.time)
     submitted: float = field(default_factory=time.time)
@@ -109,19 +112,20 @@ def submit(
         If no Executor at all could be started.
     """
     started = time.time()
-    segments = _segments(graph, platform.parallelism)
+    segments = segmented(graph, platform.parallelism)
     roots = {segment.number: segment.keys[-1] for segment in segments if segment.root}
     manifest = Manifest(roots, graph.local, keys, platform.targets(), options)
     try:
         _create(storage, _new_run(run, graph, segments, manifest, platform))
-        refused = _start(_leaf_events(run, segments, manifest, platform), platform)
+        events = _leaf_events(run, segments, manifest, platform)
+        refused = _start(events, platform)
     except BaseException:
         # Ctrl-C included: nobody would follow what has begun.
         storage.stop(run, RunState.CANCELLED)
         storage.drop(run)
         raise
     names = {segment.number: segment.keys[:3] for segment in segments}
-    return Submitted(run, manifest, names, refused, segments, started)
+    return Submitted(run, manifest, names, refused, len(events), segments, started)
 
 
 def _start(events: Sequence[ExecutorEvent], platform: Platform) -> tuple[ExecutorEvent, ...]:
@@ -160,7 +164,8 @@ LAST = 4
 """The last ones are so many times smaller."""
 
 
-def _segments(graph: Normalised, parallelism: int | None) -> list[Segment]:
+def segmented(graph: Normalised, parallelism: int | None) -> list[Segment]:
+    """Collapse a graph into segments, for so many workers if that is known."""
     tasks: dict[Any, Any] = dict(graph.tasks)
     dependencies = {key: task.dependencies for key, task in tasks.items()}
     places: Mapping[Any, int] = order(tasks)

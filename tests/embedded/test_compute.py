@@ -19,6 +19,7 @@ import pytest
 import wukong
 from tests.conftest import until
 from wukong.cli.deploy import template_file
+from wukong.config import ConfigError
 from wukong.packaging.build import build_bootstrap, build_deployment
 from wukong.packaging.target import Target
 from wukong.platform import batches
@@ -160,6 +161,12 @@ def test_a_run_keeps_to_the_versions_that_were_live_when_it_began(client: wukong
     name, _, version = targets.executor.partition(":")
     assert name == "WukongExecutor"
     assert version.isdecimal()
+
+
+def test_executors_of_another_size_than_those_deployed_are_refused(client: wukong.Client) -> None:
+    with pytest.raises(ConfigError, match="4096 MB, and the deployed function has 3008 MB"):
+        start().compute(memory=4096)
+    assert start().compute(memory=3008) == 1
 
 
 def test_functions_that_are_not_deployed_are_a_clear_error(client: wukong.Client) -> None:

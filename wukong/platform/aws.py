@@ -35,7 +35,7 @@ from wukong.messages import (
 )
 from wukong.platform.batches import invoker_payload, sent_again
 from wukong.platform.costs import StartCosts
-from wukong.platform.interface import Platform, PlatformError, guided
+from wukong.platform.interface import Environment, Platform, PlatformError, guided
 from wukong.platform.ramp import ramp
 from wukong.storage import Storage, StorageError
 
@@ -73,7 +73,7 @@ class AnswerLostError(PlatformError):
 
 
 class LambdaGateway:
-    """Lambda's Invoke and GetAlias, in the words of the engine."""
+    """Lambda's Invoke, GetAlias and GetFunctionConfiguration, in the words of the engine."""
 
     def __init__(
         self,
@@ -181,6 +181,21 @@ class LambdaGateway:
         found = limits.get("UnreservedConcurrentExecutions") or limits.get("ConcurrentExecutions")
         return int(found) if found else None
 
+    def environment(self, function: str) -> Environment | None:
+        """Say what a function is given; None if that may not be asked."""
+        name, _, qualifier = function.partition(":")
+        try:
+            found = self._lambda.get_function_configuration(
+                FunctionName=name, Qualifier=qualifier or LIVE
+            )
+        except (ClientError, BotoCoreError):
+            return None
+        return Environment(
+            memory_mb=int(found["MemorySize"]),
+            architecture=found.get("Architectures", ["x86_64"])[0],
+            region=self._lambda.meta.region_name,
+        )
+
     def pinned(self, function: str) -> str:
         """Give `name:version` for a function, so that a run keeps to one release.
 
@@ -284,6 +299,12 @@ class AwsPlatform(Platform):
             rounds = math.ceil(len(events) / DIRECT_CONNECTIONS)
             self._costs.started(rounds * DIRECT_CONNECTIONS, time.monotonic() - begun)
         return report
+
+    def environment(self) -> Environment | None:
+        """Say what Executors are given; None if that may not be asked."""
+        if self._functions is None:
+            return None
+        return self._gateway.environment(self._functions.executor)
 
     @property
     def threshold(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from wukong.errors import WukongError
 from wukong.messages import ExecutorEvent, InvokerReport, Start, Targets
@@ -15,6 +16,15 @@ SHARES = 4
 
 class PlatformError(WukongError):
     """Functions cannot be started: missing, not allowed, or not reachable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What an Executor on Lambda is given: megabytes of memory, its processor, and its region."""
+
+    memory_mb: int
+    architecture: Literal["x86_64", "arm64"]
+    region: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +83,10 @@ class Platform(abc.ABC):
     def explain(self) -> Sequence[str]:
         """Say how Executors are started here and why so, a line for each."""
         return ()
+
+    def environment(self) -> Environment | None:
+        """Say what Executors are given; None on this machine, or if that may not be asked."""
+        return None
 
     def check(self) -> Sequence[Death]:
         """Give the Executors of which the platform knows that they died since the last look.
