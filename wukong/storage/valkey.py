@@ -258,7 +258,8 @@ class ValkeyStorage(Storage):
 
     def note(self, run: str, blob: bytes) -> None:
         # Only where `create` has left the list: a run that is dropped stays so.
-        self.nodes.on(run, lambda server: server.rpushx(_prefix(run) + "notes", blob))
+        command = packed_command("RPUSHX", _prefix(run) + "notes", blob)
+        self.nodes.on(run, lambda server: exchange(server, [command]))
 
     def notes(self, run: str) -> list[bytes]:
         key = _prefix(run) + "notes"
