@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from wukong.messages import Start
@@ -152,7 +152,7 @@ class Note:
             "hop": self.hop,
             "lineages": [[start.segment, start.epoch] for start in self.lineages],
             "stopped": self.stopped,
-            "place": asdict(self.place),
+            "place": {name: getattr(self.place, name) for name in Place.__dataclass_fields__},
             "began": self.began,
             "ended": self.ended,
             "failed": self.failed,

@@ -234,7 +234,8 @@ class ValkeyStorage(Storage):
 
     def note(self, run: str, blob: bytes) -> None:
         # Only where `create` has left the list: a run that is dropped stays so.
-        self.nodes.on(run, lambda server: server.rpushx(prefix_of(run) + "notes", blob))
+        command = packed_command("RPUSHX", prefix_of(run) + "notes", blob)
+        self.nodes.on(run, lambda server: exchange(server, [command]))
 
     def notes(self, run: str) -> list[bytes]:
         key = prefix_of(run) + "notes"
