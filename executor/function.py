@@ -6,13 +6,19 @@ paying for Dask, and Dask is loaded once for each execution environment.
 
 from __future__ import annotations
 
+import json
+import os
 import platform as machine
-from typing import Any
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
 
 from wukong import __version__
-from wukong.messages import ExecutorEvent, Pong, is_ping
+from wukong.messages import ExecutorEvent, Pong, is_ping, is_probe
 from wukong.platform import surroundings
 from wukong.platform.context import Context, inside_function
+
+if TYPE_CHECKING:
+    from executor.modules import Carried
 
 
 def lambda_handler(event: object, context: Context) -> dict[str, Any]:
@@ -27,17 +33,25 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
     """
     if is_ping(event):
         return Pong("executor", __version__, machine.python_version()).to_event()
+    if is_probe(event):
+        from wukong.platform.probe import Probe, answer
+
+        return answer(Probe.from_event(event)).to_event()
     message = ExecutorEvent.from_event(event)
+    _log(wukong="begins", run=message.run, lineages=[one.segment for one in message.starts])
     from executor.driver import Driver
 
+    store = surroundings.store()
+    if message.bundle is not None:
+        _carried().use(message.bundle, partial(store.read, message.run))
     _compute_nested_in_place()
     tally = Driver(
         message,
-        surroundings.store(),
+        store,
         surroundings.platform,
         lambda: context.get_remaining_time_in_millis() / 1000,
     ).execute()
-    return {
+    done = {
         "wukong": "executed",
         "run": message.run,
         "lineages": tally.lineages,
@@ -46,6 +60,22 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
         "handed_off": tally.handed_off,
         "passed_on": tally.passed_on,
     }
+    _log(**done)
+    return done
+
+
+@cache
+def _carried() -> Carried:
+    """Keep what is unpacked while the environment is warm."""
+    from executor.modules import Carried
+
+    return Carried()
+
+
+def _log(**fields: Any) -> None:
+    """Write a line for `wukong logs`, which finds a run's invocations by it; only on Lambda."""
+    if "AWS_LAMBDA_FUNCTION_NAME" in os.environ and not inside_function():
+        print(json.dumps(fields))  # noqa: T201 - what Lambda takes for the log
 
 
 def _compute_nested_in_place() -> None:

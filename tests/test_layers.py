@@ -16,6 +16,7 @@ LAYERS = [
     {"wukong.storage"},
     {"wukong.graph", "wukong.platform"},
     {"wukong.config", "wukong.packaging", "wukong.report", "wukong.stack"},
+    {"wukong.modules", "wukong.compatibility"},
     {"wukong.submission", "wukong.runs"},
     {"wukong.futures", "wukong.persisted"},
     {"wukong.client"},

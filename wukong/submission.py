@@ -8,22 +8,27 @@ come back to it.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 from dask.order import order
 
+from wukong import compatibility, modules
 from wukong.config import RunOptions
 from wukong.errors import WukongError
 from wukong.graph.normalise import Key, Normalised
+from wukong.graph.references import References
 from wukong.graph.segments import Segment, collapse, leaves
+from wukong.graph.shared import Sharing
 from wukong.graph.spec import SpecError, encode, make_specs
-from wukong.messages import ExecutorEvent, Start, Targets
+from wukong.messages import Bundle, ExecutorEvent, Start, Targets
 from wukong.platform.interface import Platform, PlatformError
+from wukong.platform.probe import environment_here
 from wukong.storage import NewRun, RunState, Storage
-from wukong.storage.serialisation import dumps, loads
+from wukong.storage.serialisation import Packed, dumps, loads
 
 
 class RunError(WukongError):
@@ -46,6 +51,8 @@ class Manifest:
         The functions that the run uses.
     options
         Its limits.
+    bundle
+        The modules that it takes with it.
     """
 
     roots: Mapping[int, Key]
@@ -53,16 +60,18 @@ class Manifest:
     keys: Any
     targets: Targets
     options: RunOptions
+    bundle: Bundle | None = None
 
     def to_bytes(self) -> bytes:
         """Serialise."""
-        return dumps((self.roots, self.local, self.keys, self.targets, self.options.model_dump()))
+        options = self.options.model_dump()
+        return dumps((self.roots, self.local, self.keys, self.targets, options, self.bundle))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Manifest:
         """Read what `to_bytes` wrote."""
-        roots, local, keys, targets, options = loads(data)
-        return cls(roots, local, keys, targets, RunOptions.model_validate(options))
+        roots, local, keys, targets, options, bundle = loads(data)
+        return cls(roots, local, keys, targets, RunOptions.model_validate(options), bundle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +106,26 @@ def submit(
     ------
     RunError
         If a task cannot be pickled; nothing has been started then.
+    ModulesError, SurroundingsError
+        If Executors lack what the tasks import, or run on versions that do not fit.
     PlatformError
         If no Executor at all could be started.
     """
+    targets = platform.targets()
+    # Answered while the graph is prepared.
+    probed = platform.probe(targets)
     segments = _segments(graph, platform.parallelism)
     roots = {segment.number: segment.keys[-1] for segment in segments if segment.root}
-    manifest = Manifest(roots, graph.local, keys, platform.targets(), options)
-    storage.create(_new_run(run, graph, segments, manifest, platform))
+    specs, shared, references = _encoded(graph, segments)
+    bundle = None
+    if probed is not None:
+        needs = modules.needs_of(references)
+        ask = partial(platform.ask, targets)
+        compatibility.check(needs.packages, environment_here(), probed.result(), ask)
+        platform.carried |= needs.own
+        bundle = _bundled(platform.carried, shared)
+    manifest = Manifest(roots, graph.local, keys, targets, options, bundle)
+    storage.create(_new_run(run, specs, shared, segments, manifest, platform))
     try:
         refused = _start(_leaf_events(run, segments, manifest, platform), platform)
     except BaseException:
@@ -128,7 +150,13 @@ def _start(events: Sequence[ExecutorEvent], platform: Platform) -> tuple[Executo
 
 def event_of(run: str, manifest: Manifest, starts: Sequence[Start]) -> ExecutorEvent:
     """Give the event that has an Executor run these lineages."""
-    return ExecutorEvent(run, tuple(starts), manifest.targets, retries=manifest.options.retries)
+    return ExecutorEvent(
+        run,
+        tuple(starts),
+        manifest.targets,
+        retries=manifest.options.retries,
+        bundle=manifest.bundle,
+    )
 
 
 CLUSTERS = 32
@@ -149,20 +177,39 @@ def _segments(graph: Normalised, parallelism: int | None) -> list[Segment]:
     return collapse(dependencies, graph.roots, places, most, max(1, most // LAST))
 
 
-def _new_run(
-    run: str,
-    graph: Normalised,
-    segments: Sequence[Segment],
-    manifest: Manifest,
-    platform: Platform,
-) -> NewRun:
+def _encoded(
+    graph: Normalised, segments: Sequence[Segment]
+) -> tuple[list[bytes], list[Packed], References]:
+    sharing = Sharing()
     try:
-        specs, shared = encode(make_specs(segments, graph.tasks))
+        specs, shared = encode(make_specs(segments, graph.tasks), sharing)
     except SpecError as error:
         raise RunError(
             f"task {error.task!r} cannot be pickled: {error.__cause__}",
             "Open files, connections and locks inside the task, not outside it.",
         ) from error
+    return specs, shared, sharing.references
+
+
+def _bundled(own: Collection[str], shared: list[Packed]) -> Bundle | None:
+    """Put own modules among what the run's tasks share."""
+    if not own:
+        return None
+    packed = modules.pack(own)
+    # Blob 0 is that of small objects, whether there are any or not.
+    shared += [b""] if not shared else []
+    shared.append(packed.data)
+    return Bundle(len(shared) - 1, packed.digest)
+
+
+def _new_run(
+    run: str,
+    specs: Sequence[bytes],
+    shared: Sequence[Packed],
+    segments: Sequence[Segment],
+    manifest: Manifest,
+    platform: Platform,
+) -> NewRun:
     options = manifest.options
     return NewRun(
         run=run,

@@ -26,6 +26,7 @@ from typing import Any
 import cloudpickle
 from dask._task_spec import Alias, DataNode, Task
 
+from wukong.graph.references import References, travels_by_value
 from wukong.storage import DataRef, Storage, shared_ref
 from wukong.storage.serialisation import PICKLE_PROTOCOL, Packed, dumps, loads
 
@@ -48,9 +49,16 @@ Read = Callable[[Sequence[DataRef]], Sequence[bytes | bytearray | None]]
 
 
 class Sharing:
-    """Pickles values of one run, and takes out what they share."""
+    """Pickles values of one run, and takes out what they share.
+
+    Attributes
+    ----------
+    references
+        The modules that Executors will import for them.
+    """
 
     def __init__(self) -> None:
+        self.references = References()
         self._numbers: dict[int, int] = {}
         # While an object is known by its address, it must not be freed.
         self._known: list[object] = []
@@ -83,6 +91,7 @@ class Sharing:
         to each other in circles.
         """
         if inside and type(item) not in _TEXTS and not _is_array(item):
+            self.references.note(item)
             return None
         number = self._numbers.get(id(item))
         if number is None:
@@ -97,11 +106,13 @@ class Sharing:
         if _is_large(item):
             self._large.append(self._pickled(item))
             number = len(self._large)
-        elif type(item) not in _BY_VALUE:
-            return 0
-        elif _travels_by_value(item):
-            self._small.append(self._pickled(item))
-            number = -len(self._small)
+        else:
+            self.references.note(item)
+            if type(item) not in _BY_VALUE:
+                return 0
+            if travels_by_value(item):
+                self._small.append(self._pickled(item))
+                number = -len(self._small)
         self._numbers[id(item)] = number
         self._known.append(item)
         return number
@@ -218,14 +229,3 @@ def _is_array(item: Any) -> bool:
     """Tell arrays of numbers; NumPy is not imported for it, as there may be none."""
     kind = type(item)
     return kind.__module__ == "numpy" and kind.__name__ == "ndarray" and not item.dtype.hasobject
-
-
-def _travels_by_value(item: Any) -> bool:
-    """Tell what Executors cannot import, as it is of the user's script or made at run time."""
-    module = sys.modules.get(item.__module__)
-    if module is None or item.__module__ == "__main__":
-        return True
-    found: Any = module
-    for name in item.__qualname__.split("."):
-        found = getattr(found, name, None)
-    return found is not item

@@ -126,15 +126,22 @@ def make_specs(segments: Sequence[Segment], tasks: Mapping[Key, GraphNode]) -> l
     ]
 
 
-def encode(specs: Iterable[Spec]) -> tuple[list[bytes], list[Packed]]:
+def encode(
+    specs: Iterable[Spec], sharing: Sharing | None = None
+) -> tuple[list[bytes], list[Packed]]:
     """Give the bytes of each specification, and the blobs of what they share.
+
+    Parameters
+    ----------
+    sharing
+        Pickles them, and knows afterwards which modules they refer to.
 
     Raises
     ------
     SpecError
         If a task cannot be pickled.
     """
-    sharing = Sharing()
+    sharing = sharing or Sharing()
     return [spec.to_bytes(sharing) for spec in specs], sharing.blobs()
 
 

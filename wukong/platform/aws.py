@@ -10,7 +10,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Self
 
 import boto3
@@ -27,6 +27,7 @@ from wukong.messages import (
 from wukong.platform.batches import invoker_payload
 from wukong.platform.costs import StartCosts
 from wukong.platform.interface import Platform, PlatformError, guided
+from wukong.platform.probe import Environment, Probe
 from wukong.platform.ramp import ramp
 from wukong.storage import Storage, StorageError
 
@@ -189,6 +190,8 @@ class AwsPlatform(Platform):
         self._costs = StartCosts()
         self._concurrency: int | None = None
         self._ramp = ramp(0, None)
+        self._asking = ThreadPoolExecutor(1, thread_name_prefix="wukong-probe")
+        self._probed: dict[str, Future[Environment]] = {}
 
     @classmethod
     def of_function(cls) -> Self:
@@ -205,6 +208,23 @@ class AwsPlatform(Platform):
             executor=self._gateway.pinned(self._functions.executor),
             invoker=self._gateway.pinned(self._functions.invoker),
         )
+
+    def probe(self, targets: Targets) -> Future[Environment]:
+        """Have an Executor tell what it runs on, meanwhile; one is asked of each version."""
+        known = self._probed.get(targets.executor)
+        if known is None or (known.done() and known.exception() is not None):
+            known = self._asking.submit(self.ask, targets, Probe())
+            self._probed[targets.executor] = known
+        return known
+
+    def ask(self, targets: Targets, probe: Probe) -> Environment:
+        """Have an Executor answer a probe; raises `PlatformError` if it does not."""
+        answer = self._gateway.call(targets.executor, probe.to_bytes())
+        return Environment.from_event(answer)
+
+    def close(self) -> None:
+        """End the thread that asks."""
+        self._asking.shutdown(cancel_futures=True)
 
     def grouped(self, starts: Sequence[Start]) -> list[tuple[Start, ...]]:
         """Give each lineage an Executor, unless the account cannot have so many at once."""

@@ -1,0 +1,255 @@
+"""What a run takes with it, and what it must find: the modules that its tasks import.
+
+Modules of the user's own (neither installed nor of the standard library) travel as a zip that is
+put into the run's storage once; Executors unpack it and import from it. Everything else must be
+where Executors run, which they are asked before anything is started.
+
+    references of the pickled tasks ─┬─> own modules, and those that they import ─> Bundle
+                                     └─> packages ─> compared with what an Executor has
+
+A zip and not pickles by value: so imports inside functions, relative imports, several modules that
+share state, data beside the code, and the identity of classes are all as they are here.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import io
+import os
+import site
+import sys
+import sysconfig
+import zipfile
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from pathlib import Path
+
+from wukong.errors import WukongError
+from wukong.graph.references import References
+from wukong.packaging import archive
+
+OURS = frozenset({"wukong", "executor", "invoker", "bootstrap"})
+
+FILE_BYTES = 1 << 20
+"""Files of a package up to this size travel with its sources; data belongs into the graph."""
+
+MOST_BYTES = 20 << 20
+"""So large may a bundle be; what is larger is better installed."""
+
+
+class ModulesError(WukongError):
+    """Modules that Executors cannot import, or that cannot be taken to them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What Executors must be able to import for a run.
+
+    Attributes
+    ----------
+    own
+        Top-level modules of the user's own.
+    packages
+        Top-level modules that must be installed there.
+    """
+
+    own: frozenset[str]
+    packages: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Own modules as a zip, and the digest of its bytes."""
+
+    data: bytes
+    digest: str
+
+
+def needs_of(references: References) -> Needs:
+    """Say what the objects that were pickled need, own modules followed through their imports."""
+    named = {_top(name) for name in references.modules}
+    tried = {_top(name) for name in references.imports}
+    own: set[str] = set()
+    packages = {name for name in named if not is_own(name)}
+    waiting = {name for name in named | tried if is_own(name)}
+    while waiting:
+        name = waiting.pop()
+        own.add(name)
+        for imported in imports_of(name):
+            if is_own(imported.name) and imported.name not in own:
+                waiting.add(imported.name)
+            elif imported.always and not is_own(imported.name):
+                packages.add(imported.name)
+    return Needs(frozenset(own), frozenset(filter(_is_package, packages)))
+
+
+def pack(own: Collection[str]) -> Packed:
+    """Zip own modules; the same files always give the same bytes.
+
+    Raises
+    ------
+    ModulesError
+        If they are too large.
+    """
+    files = {inside: file for name in sorted(own) for inside, file in _files(name)}
+    size = sum(file.stat().st_size for file in files.values())
+    if size > MOST_BYTES:
+        raise ModulesError(
+            f"the modules {listed(own)} have {size / 1e6:.0f} MB, more than the "
+            f"{MOST_BYTES / 1e6:.0f} MB that a run takes with it",
+            "Install them, here and in a layer (docs/surroundings.md), or move data out of them.",
+        )
+    stamps = ((inside, str(file), *_stamp(file)) for inside, file in sorted(files.items()))
+    return _packed(tuple(stamps))
+
+
+@lru_cache(maxsize=8)
+def _packed(files: tuple[tuple[str, str, int, int], ...]) -> Packed:
+    """Zip files; each comes with its time and size, by which a changed one is known."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as zipped:
+        for inside, file, *_ in files:
+            zipped.writestr(archive.entry(inside), Path(file).read_bytes())
+    data = buffer.getvalue()
+    return Packed(data, hashlib.sha256(data).hexdigest())
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    status = file.stat()
+    return status.st_mtime_ns, status.st_size
+
+
+def is_own(name: str) -> bool:
+    """Tell whether a top-level module is the user's own: found, but not installed."""
+    if name in OURS or name == "__main__" or name in sys.stdlib_module_names:
+        return False
+    spec = _spec(name)
+    places = [] if spec is None else _places(spec)
+    return bool(places) and not any(_is_of_python(place) for place in places)
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """A top-level module that a source imports; `always`, or only when some code runs."""
+
+    name: str
+    always: bool
+
+
+def imports_of(name: str) -> set[Import]:
+    """Give what the sources of an own module import; of a package, all of its sources."""
+    loaded = {
+        str(getattr(module, "__file__", None))
+        for key, module in list(sys.modules.items())
+        if _top(key) == name
+    }
+    return {
+        Import(one.name, one.always and str(file) in loaded)
+        for _, file in _files(name)
+        if file.suffix == ".py"
+        for one in _imports(file, *_stamp(file))
+    }
+
+
+@lru_cache(maxsize=1024)
+def _imports(file: Path, *_stamp: int) -> frozenset[Import]:
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError):
+        # Of a package, a file that nobody imports may be a template or for another Python.
+        return frozenset()
+    always = {_top(name) for name in _imported(tree.body)}
+    found = {_top(name) for name in _imported(ast.walk(tree))}
+    return frozenset(Import(name, name in always) for name in found)
+
+
+def _imported(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (one.name for one in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            yield node.module
+
+
+def _files(name: str) -> Iterator[tuple[str, Path]]:
+    """Give the files of an own module with their names in the zip."""
+    spec = _spec(name)
+    if spec is None:
+        return
+    if spec.submodule_search_locations is None:
+        if spec.origin is not None:
+            yield Path(spec.origin).name, Path(spec.origin)
+        return
+    for place in map(Path, spec.submodule_search_locations):
+        for file in _tree(place):
+            yield f"{name}/{file.relative_to(place).as_posix()}", file
+
+
+def _tree(folder: Path) -> Iterator[Path]:
+    """Give what travels of a package: sources, and small files beside them."""
+    for base, folders, files in os.walk(folder):
+        folders[:] = sorted(one for one in folders if _may_be_entered(Path(base, one)))
+        for file in (Path(base, one) for one in sorted(files)):
+            is_small = file.suffix == ".py" or file.stat().st_size <= FILE_BYTES
+            if is_small and not file.name.startswith("."):
+                yield file
+
+
+def _may_be_entered(folder: Path) -> bool:
+    """Tell folders of code from caches, hidden ones, and virtual environments."""
+    hidden = folder.name.startswith(".") or folder.name == "__pycache__"
+    return not hidden and not (folder / "pyvenv.cfg").exists()
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    """Find a top-level module, as it was loaded if it was."""
+    loaded = sys.modules.get(name)
+    if loaded is not None:
+        return getattr(loaded, "__spec__", None)
+    try:
+        return find_spec(name)
+    except (ImportError, ValueError):
+        return None
+
+
+def _places(spec: ModuleSpec) -> list[Path]:
+    """Say where a module is on the disk; nowhere if it is built in or in a zip."""
+    if spec.submodule_search_locations is not None:
+        found = [Path(place) for place in spec.submodule_search_locations]
+    else:
+        found = [Path(spec.origin)] if spec.origin and spec.has_location else []
+    return [place.resolve() for place in found if place.exists()]
+
+
+@lru_cache(maxsize=1)
+def _installed() -> tuple[Path, ...]:
+    """Give the folders of the standard library and of installed packages."""
+    paths = sysconfig.get_paths()
+    named = [paths[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")]
+    named += [*site.getsitepackages(), site.getusersitepackages()]
+    return tuple({Path(place).resolve() for place in named})
+
+
+def _is_of_python(place: Path) -> bool:
+    if {"site-packages", "dist-packages"} & set(place.parts):
+        return True
+    return any(place.is_relative_to(folder) for folder in _installed())
+
+
+def _is_package(name: str) -> bool:
+    """Tell what has to be installed from what Python or Wukong has."""
+    with_python = name in sys.stdlib_module_names or name in sys.builtin_module_names
+    return not with_python and name not in OURS | {"__main__"} and _spec(name) is not None
+
+
+def _top(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def listed(names: Collection[str]) -> str:
+    """Name a few things in a sentence."""
+    return ", ".join(sorted(names))
