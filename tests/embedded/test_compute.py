@@ -6,7 +6,6 @@ these runs would not end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import boto3
@@ -17,44 +16,10 @@ import pytest
 
 import wukong
 from tests.conftest import until
-from wukong.cli.deploy import template_file
-from wukong.packaging.build import build_bootstrap, build_deployment
-from wukong.packaging.target import Target
 from wukong.platform import batches
-from wukong.stack.cloudformation import Stack, StackError
-from wukong.stack.embedded import STACK, EmbeddedAws
-from wukong.stack.releases import Releases
+from wukong.stack.cloudformation import StackError
 
 pytestmark = pytest.mark.embedded
-
-
-@pytest.fixture(scope="module")
-def client(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[wukong.Client]:
-    """A client of the real template, with the real packages live."""
-    folder = tmp_path_factory.mktemp("packages")
-    here = Target.this_machine()
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
-            patch.delenv(name, raising=False)
-        for name, value in aws.environment.items():
-            patch.setenv(name, value)
-        stack = Stack(STACK)
-        stack.deploy(
-            template_file(),
-            build_bootstrap(here, folder / "bootstrap.zip").path,
-            {
-                "Runtime": here.runtime,
-                "Architecture": here.architecture,
-                "StoreUrl": aws.store_url,
-                "Embedded": "true",
-            },
-        )
-        releases = Releases(stack)
-        package = build_deployment(here, folder / "deployment.zip").path
-        releases.wait_until_live(releases.upload(package), 120.0)
-        with wukong.Client() as client:
-            yield client
-        stack.delete()
 
 
 def invocations(component: str) -> int:
