@@ -13,7 +13,7 @@ import time
 import traceback
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -40,9 +40,10 @@ from executor.core import (
     TimeUp,
 )
 from executor.inputs import inputs_of
+from executor.recorder import recorder_of
 from wukong.graph.shared import shared_of
 from wukong.graph.spec import Spec
-from wukong.messages import MAX_HOPS, ExecutorEvent, Start
+from wukong.messages import MAX_HOPS, ExecutorEvent, Reason, Start
 from wukong.platform.interface import Platform
 from wukong.storage import (
     Arrival,
@@ -55,6 +56,7 @@ from wukong.storage import (
     Storage,
     StorageError,
 )
+from wukong.storage.notes import Place, Way
 from wukong.storage.serialisation import Failure, dumps, loads, pack
 
 RESERVE_SECONDS = 10.0
@@ -89,6 +91,8 @@ class Driver:
         Gives the platform when something is handed off; most Executors never ask.
     seconds_left
         Gives how long this invocation may still run.
+    place
+        Where this is, for the record of the run.
     """
 
     def __init__(
@@ -97,6 +101,7 @@ class Driver:
         storage: Storage,
         platform: Callable[[], Platform],
         seconds_left: Callable[[], float] = lambda: math.inf,
+        place: Place = Place(),  # noqa: B008 - it is frozen
     ) -> None:
         self._event = event
         self._run = event.run
@@ -106,6 +111,7 @@ class Driver:
         self._platform = platform
         # Not the invocation's id: when Lambda repeats an invocation that died, it has the same one.
         self._token = uuid.uuid4().hex[:TOKEN_LENGTH]
+        self._record = recorder_of(event, storage, self._token, place)
         self._shared: dict[DataRef, bytes | bytearray | None] = {}
         self._garbage: list[DataRef] = []
         self._task = "(none)"
@@ -132,10 +138,12 @@ class Driver:
         alive = [one for one in begun if one is not None]
         self._tally.lineages = len(alive)
         self._tally.stopped = len(begun) - len(alive)
+        self._record.began(alive, self._tally.stopped)
         with Heartbeat(self._storage, self._run, alive) as heartbeat:
             self._share(alive)
             self._walk_all(alive, heartbeat)
             self._storage.free(self._run, self._garbage)
+        self._record.close()
         return self._tally
 
     def _walk_all(self, begun: Sequence[Begun], heartbeat: Heartbeat) -> None:
@@ -163,18 +171,21 @@ class Driver:
         begun = time.perf_counter()
         arrived = self._storage.arrive_all(self._run, list(zip(lineages, arrivals, strict=True)))
         size = sum(len(arrival.output) for arrival in arrivals)
-        self._compression.sent(size, time.perf_counter() - begun)
+        seconds = time.perf_counter() - begun
+        self._compression.sent(size, seconds)
         self._garbage.clear()
         for one, answer in zip(pending, arrived, strict=True):
             event: Event = FencedOff()
             if answer is not None:
                 self._tally.segments.append(one.claim.segment)
+                self._record.arrived(one.claim, seconds, answer.here)
                 one.walk.after = one.claim.segment
                 event = ArrivedAt(one.claim, answer.here, answer.handed_off, answer.deletable)
             one.walk.todo.extend(one.walk.core.step(event))
             while one.walk.todo and not isinstance(one.walk.todo[0], Fetch | Compute):
                 self._perform(one.walk, one.walk.todo.popleft())
         self._going.extendleft(one.walk for one in reversed(pending))
+        self._record.flush()
 
     def _share(self, begun: Sequence[Begun]) -> None:
         """Read once what more than one of these lineages begins with, such as a fan-out's value."""
@@ -190,10 +201,18 @@ class Driver:
             zip(claim.inputs, claim.values, strict=False)
         )
         known = {ref: data for ref, data in known.items() if data is not None}
-        known |= {ref: self._shared[ref] for ref in refs if self._shared.get(ref)}
+        shared = {ref: self._shared[ref] for ref in refs if self._shared.get(ref)}
+        ways: dict[Way, Collection[DataRef]] = {
+            Way.CLAIM: [ref for ref in refs if ref in known],
+            Way.GROUP: shared,
+        }
+        known |= shared
         missing = [ref for ref in refs if ref not in known]
         if missing:
+            ways[Way.STORE] = missing
+            ways[Way.PROCESS] = self._earlier.known(self._run, missing)
             known |= dict(zip(missing, self._earlier.read(self._run, missing), strict=True))
+        self._record.read(claim, known, ways)
         return [known[ref] for ref in refs]
 
     def _open(self, begun: Begun) -> Walk:
@@ -208,6 +227,8 @@ class Driver:
                 walk.todo.extend(walk.core.step(TimeUp()))
                 continue
             event = self._perform(walk, instruction)
+            if isinstance(event, Failed):
+                self._record.failed(walk.core.lineage, event.claim)
             if event is not None:
                 walk.todo.extend(walk.core.step(event))
 
@@ -228,7 +249,7 @@ class Driver:
             case Arrive(claim, last):
                 return self._prepare(walk, claim, last)
             case HandOff(starts):
-                self._hand_off(starts)
+                self._hand_off(starts, Reason.FAN_OUT)
             case Delete(refs):
                 # With the next arrival, which then costs no round trip of its own.
                 self._garbage += refs
@@ -254,9 +275,10 @@ class Driver:
         with suppress(Fenced):
             start = self._storage.pass_on(self._run, lineage)
             self._tally.passed_on += 1
-            self._hand_off([start])
+            self._hand_off([start], Reason.TIME)
 
     def _fetch(self, walk: Walk, claim: Claim, refs: Sequence[DataRef]) -> Event:
+        self._record.reading()
         for ref, data in zip(refs, self._read(claim, refs), strict=True):
             if data is None and not self._is_still_so(walk.core.lineage, claim):
                 # A newer epoch has done this already and freed the inputs, or the store has lost
@@ -285,14 +307,17 @@ class Driver:
 
     def _compute(self, walk: Walk, claim: Claim) -> Event:
         self._task, self._inputs = f"(segment {claim.segment})", ()
+        self._record.loading()
         try:
             spec = walk.spec = Spec.from_bytes(claim.spec, shared_of(self._storage, self._run))
         except Exception as error:  # noqa: BLE001 - the tasks' modules decide what importing raises
             self._fail(self._task, "", error)
             return Failed(claim)
+        self._record.loaded()
         if not self._pace.is_short(spec):
             # What is done already is not to wait for it.
             self._flush()
+        self._record.computing()
         began = time.monotonic()
         try:
             walk.values[claim.segment] = spec.run(walk.values, self._on_task, self._event.retries)
@@ -300,6 +325,7 @@ class Driver:
             self._fail(self._task, "", error)
             return Failed(claim)
         self._pace.took(spec, time.monotonic() - began)
+        self._record.computed()
         return Computed(claim)
 
     def _on_task(self, key: object, inputs: Iterable[object]) -> None:
@@ -325,16 +351,18 @@ class Driver:
             after=walk.after,
         )
         self._batch.add(Pending(walk, claim, arrival))
+        self._record.packed(walk.core.lineage, claim, output)
         return None
 
-    def _hand_off(self, starts: Sequence[Start]) -> None:
+    def _hand_off(self, starts: Sequence[Start], reason: Reason) -> None:
         platform = self._platform()
-        events = [
-            replace(self._event, starts=group, hop=self._event.hop + 1)
-            for group in platform.grouped(starts)
-        ]
+        like = replace(self._event, hop=self._event.hop + 1, parent=self._token, reason=reason)
+        events = [replace(like, starts=group) for group in platform.grouped(starts)]
+        self._record.handing_off()
         # What is refused is not lost: its lease expires and the client has it started again.
-        self._tally.handed_off += platform.start(events).accepted
+        accepted = platform.start(events).accepted
+        self._tally.handed_off += accepted
+        self._record.handed_off(accepted)
 
     def _fail(self, task: str, what: str, error: BaseException | None = None) -> None:
         message = what if error is None else f"{type(error).__name__}: {error}"

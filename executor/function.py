@@ -40,6 +40,7 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
     message = ExecutorEvent.from_event(event)
     _log(wukong="begins", run=message.run, lineages=[one.segment for one in message.starts])
     from executor.driver import Driver
+    from executor.place import place_of
 
     store = surroundings.store()
     if message.bundle is not None:
@@ -50,6 +51,7 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
         store,
         surroundings.platform,
         lambda: context.get_remaining_time_in_millis() / 1000,
+        place_of(context.aws_request_id),
     ).execute()
     done = {
         "wukong": "executed",

@@ -39,6 +39,10 @@ class Inputs:
             self._keep(run, missing, found)
         return [known[ref] for ref in refs]
 
+    def known(self, run: str, refs: Sequence[DataRef]) -> list[DataRef]:
+        """Give those of these outputs that need not be read from the store."""
+        return list(self._look_up(run, refs))
+
     def _look_up(self, run: str, refs: Sequence[DataRef]) -> dict[DataRef, Data]:
         with self._lock:
             if run != self._run:

@@ -20,6 +20,14 @@ from wukong.storage.valkey import ValkeyStorage
 T = TypeVar("T")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def wukong_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what runs of the tests did out of the user's home."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WUKONG_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def valkey_url() -> Iterator[str]:
     with EmbeddedValkey() as server:

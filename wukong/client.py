@@ -27,13 +27,15 @@ from dask.base import persist as dask_persist
 from dask.local import get_sync
 from pydantic import ValidationError
 
-from wukong import futures, persisted
+from wukong import futures, history, persisted
 from wukong.config import Config, ConfigError, RunOptions, load_config
 from wukong.futures import Future
 from wukong.graph.normalise import Normalised, normalise
+from wukong.keeping import Keeper, Surroundings
 from wukong.messages import Targets
 from wukong.platform.context import inside_function
 from wukong.platform.interface import Platform
+from wukong.record import RunRecord
 from wukong.runs import Run
 from wukong.stack.valkey import EmbeddedValkey
 from wukong.storage import Storage, StorageError, open_storage
@@ -83,6 +85,7 @@ class Client:
         self._platform: Platform | None = None
         # A run that nobody follows any more is of no concern here.
         self._runs: WeakSet[Run] = WeakSet()
+        self._keeper = Keeper(self._surroundings)
 
     def get(self, dsk: Any, keys: Any, **options: Any) -> Any:
         """Compute keys of a graph; Dask calls this, and so can you.
@@ -130,7 +133,7 @@ class Client:
         storage, platform = self._connect()
 
         def come_back() -> Run:
-            found = Run.attach(run, storage, platform)
+            found = Run.attach(run, storage, platform, self._keeper)
             self._runs.add(found)
             return found
 
@@ -200,6 +203,31 @@ class Client:
         _, platform = self._connect()
         return "\n".join([repr(self), *platform.explain()])
 
+    @property
+    def last_run(self) -> RunRecord | None:
+        """What is known of the run of this client that ended last; None before there is one."""
+        return self._keeper.last
+
+    def record(self, run: str | None = None) -> RunRecord:
+        """Give what is known of a run that has ended: of this client's last one, or of any kept.
+
+        Parameters
+        ----------
+        run
+            Its id, or as many characters of it as only it begins with.
+
+        Raises
+        ------
+        HistoryError
+            If there is no such run; names those that are near.
+        """
+        last = self.last_run
+        if last is not None and run in {None, last.summary.run}:
+            return last
+        if run is None:
+            raise history.HistoryError("no run of this client has ended yet", "Compute something.")
+        return history.load(run)
+
     def cancel(self) -> None:
         """Stop every run of this client: one write each, which all its Executors meet."""
         for run in list(self._runs):
@@ -209,7 +237,7 @@ class Client:
         def begin(graph: Normalised, keys: Any) -> Run:
             storage, platform = self._connect()
             begun = submit(uuid.uuid4().hex, graph, keys, storage, platform, options)
-            run = Run(begun, storage, platform)
+            run = Run(begun, storage, platform, self._keeper)
             self._runs.add(run)
             return run
 
@@ -221,6 +249,7 @@ class Client:
             with suppress(StorageError):
                 self.cancel()
         self._open.close()
+        self._keeper.wait()
         self._storage = self._platform = None
 
     def __enter__(self) -> Self:
@@ -248,6 +277,14 @@ class Client:
                 else f", {names.executor_function_name}"
             )
         return f"<wukong.Client on {where}>"
+
+    def _surroundings(self) -> Surroundings:
+        names = self.config.aws_lambda
+        if self.config.platform != "aws" or self._platform is None:
+            workers = self._platform.parallelism if self._platform is not None else None
+            return Surroundings(self.config.platform, workers)
+        where = {"region": names.region or "", "endpoint": names.endpoint_url or ""}
+        return Surroundings("aws", None, {name: value for name, value in where.items() if value})
 
     def _connect(self) -> tuple[Storage, Platform]:
         with self._opening:

@@ -69,6 +69,8 @@ class RunOptions(_Section):
     """Seconds after which the run is cancelled."""
     keep_seconds: Annotated[int, Field(ge=60)] = 86_400
     """When everything that a run left in the store expires."""
+    record: bool = True
+    """Whether it is noted what Executors do, for reports, estimates and what a run has cost."""
 
 
 class Config(_Section):

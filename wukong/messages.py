@@ -10,6 +10,7 @@ is given, because a payload comes from outside the function that reads it.
 
 from __future__ import annotations
 
+import enum
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -121,6 +122,19 @@ class Targets:
     invoker: str
 
 
+class Reason(enum.StrEnum):
+    """Why an Executor is started."""
+
+    LEAF = "leaf"
+    """Its segments have no inputs; the client starts them."""
+    FAN_OUT = "fan-out"
+    """Its segments became ready together, and the Executor that saw it carries on with another."""
+    TIME = "time"
+    """The Executor before had no time left for the lineage."""
+    AGAIN = "again"
+    """The lease has expired: the Executor before was lost, or never began."""
+
+
 @dataclass(frozen=True, slots=True)
 class ExecutorEvent:
     """Asks for one Executor.
@@ -139,6 +153,12 @@ class ExecutorEvent:
         How often a task that raises is run again.
     bundle
         The modules that the run takes with it; None if it needs none.
+    record
+        Whether Executors note what they do (wukong/storage/notes.py).
+    parent
+        Token of the Executor that asks; empty for the client.
+    reason
+        Why it asks.
     """
 
     run: str
@@ -147,6 +167,9 @@ class ExecutorEvent:
     hop: int = 0
     retries: int = 0
     bundle: Bundle | None = None
+    record: bool = True
+    parent: str = ""
+    reason: str = Reason.LEAF
 
     def to_event(self) -> dict[str, Any]:
         """Give the JSON object that goes over the wire."""
@@ -159,6 +182,9 @@ class ExecutorEvent:
             "invoker": self.targets.invoker,
             "hop": self.hop,
             "retries": self.retries,
+            "record": int(self.record),
+            "parent": self.parent,
+            "reason": self.reason,
         }
         if self.bundle is not None:
             message["bundle"] = [self.bundle.blob, self.bundle.digest]
@@ -185,6 +211,9 @@ class ExecutorEvent:
             hop=field_of(message, "hop", int),
             retries=field_of(message, "retries", int),
             bundle=_bundle(message.get("bundle")),
+            record=bool(field_of(message, "record", int)),
+            parent=field_of(message, "parent", str),
+            reason=field_of(message, "reason", str),
         )
 
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from wukong.graph.normalise import Key, Normalised, assemble
+from wukong.keeping import End, Keeper
 from wukong.messages import ExecutorEvent
 from wukong.platform.interface import Platform
 from wukong.storage import DataRef, RunState, RunStatus, Storage, StorageError
@@ -33,6 +34,8 @@ STALL_SECONDS = 1200.0
 invocation lasts longer than 900 s.
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
+
+LINE = 500
 
 SHOWN = 5
 """How many keys an error names."""
@@ -62,9 +65,19 @@ class Run:
         The run, as it was begun.
     storage, platform
         Where state and outputs are, and where Executors run.
+    keeper
+        Keeps what is known of the run when it has ended.
     """
 
-    def __init__(self, submitted: Submitted, storage: Storage, platform: Platform) -> None:
+    def __init__(
+        self,
+        submitted: Submitted,
+        storage: Storage,
+        platform: Platform,
+        keeper: Keeper | None = None,
+    ) -> None:
+        self._submitted: Submitted | None = submitted
+        self._keeper = keeper
         self.id = submitted.run
         self._manifest = submitted.manifest
         self._names = submitted.names
@@ -81,7 +94,9 @@ class Run:
         self._progress_at = 0.0
 
     @classmethod
-    def attach(cls, run: str, storage: Storage, platform: Platform) -> Run:
+    def attach(
+        cls, run: str, storage: Storage, platform: Platform, keeper: Keeper | None = None
+    ) -> Run:
         """Come back to a run that this client, or another one, has begun.
 
         Raises
@@ -96,7 +111,7 @@ class Run:
                 "It has ended and its values were read, or it has outlived `keep_seconds`.",
             )
         platform.targets()
-        return cls(Submitted(run, Manifest.from_bytes(written)), storage, platform)
+        return cls(Submitted(run, Manifest.from_bytes(written)), storage, platform, keeper)
 
     def wait(self, on_done: Callable[[Sequence[Key]], None] | None = None) -> None:
         """Wait until all roots are done.
@@ -130,10 +145,10 @@ class Run:
                 if self._bury() or now - cared > CARE_SECONDS:
                     self._care()
                     cared = now
-        except BaseException:
+        except BaseException as error:
             # Whatever ends the waiting, Ctrl-C included, ends the Executors too.
             with suppress(StorageError):
-                self._end(RunState.CANCELLED)
+                self._end(RunState.CANCELLED, error)
             raise
 
     def result(self) -> Any:
@@ -210,6 +225,7 @@ class Run:
     def keep(self) -> None:
         """End a run that is done, and leave its roots' values in the store."""
         self._storage.stop(self.id, RunState.DONE)
+        self._keep_record(None)
 
     def _keep_deadline(self, seconds: float) -> None:
         deadline = self._manifest.options.deadline
@@ -283,9 +299,33 @@ class Run:
             raise_failure(self.id, Failure.from_bytes(failure))
         raise RunCancelledError(f"run {self.id} was cancelled", "Compute it again to get a result.")
 
-    def _end(self, state: RunState) -> None:
+    def _end(self, state: RunState, error: BaseException | None = None) -> None:
         self._storage.stop(self.id, state)
+        self._keep_record(error)
         self._storage.drop(self.id)
+
+    def _keep_record(self, error: BaseException | None) -> None:
+        """Have kept what is known of the run, once; its notes go when it is dropped."""
+        submitted, self._submitted = self._submitted, None
+        if self._keeper is None or submitted is None or not self._manifest.options.record:
+            return
+        lost = sum(map(len, self._lost.values()))
+        self._keeper.keep(submitted, self._storage, End(_outcome(error), _line(error), lost))
+
+
+def _outcome(error: BaseException | None) -> str:
+    if error is None:
+        return "done"
+    is_failure = isinstance(error, Exception) and not isinstance(error, RunCancelledError)
+    return "failed" if is_failure else "cancelled"
+
+
+def _line(error: BaseException | None) -> str:
+    """Say in a line what ended a run."""
+    if error is None:
+        return ""
+    first, *_ = str(error).splitlines() or [""]
+    return f"{type(error).__name__}: {first}"[:LINE]
 
 
 def raise_failure(run: str, failure: Failure) -> None:

@@ -8,6 +8,7 @@ come back to it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,7 +25,7 @@ from wukong.graph.references import References
 from wukong.graph.segments import Segment, collapse, leaves
 from wukong.graph.shared import Sharing
 from wukong.graph.spec import SpecError, encode, make_specs
-from wukong.messages import Bundle, ExecutorEvent, Start, Targets
+from wukong.messages import Bundle, ExecutorEvent, Reason, Start, Targets
 from wukong.platform.interface import Platform, PlatformError
 from wukong.platform.probe import environment_here
 from wukong.storage import NewRun, RunState, Storage
@@ -84,12 +85,19 @@ class Submitted:
         The first keys of segments, for messages, as far as they are known here.
     refused
         What could not be started yet.
+    segments
+        The graph, as far as it is known here.
+    started, submitted
+        Wall clock, before the run was written and after its leaves were started.
     """
 
     run: str
     manifest: Manifest
     names: Mapping[int, tuple[Hashable, ...]] = field(default_factory=dict)
     refused: tuple[ExecutorEvent, ...] = ()
+    segments: Sequence[Segment] = ()
+    started: float = field(default_factory=time.time)
+    submitted: float = field(default_factory=time.time)
 
 
 def submit(
@@ -111,6 +119,7 @@ def submit(
     PlatformError
         If no Executor at all could be started.
     """
+    started = time.time()
     targets = platform.targets()
     # Answered while the graph is prepared.
     probed = platform.probe(targets)
@@ -134,7 +143,7 @@ def submit(
         storage.drop(run)
         raise
     names = {segment.number: segment.keys[:3] for segment in segments}
-    return Submitted(run, manifest, names, refused)
+    return Submitted(run, manifest, names, refused, segments, started)
 
 
 def _start(events: Sequence[ExecutorEvent], platform: Platform) -> tuple[ExecutorEvent, ...]:
@@ -148,13 +157,18 @@ def _start(events: Sequence[ExecutorEvent], platform: Platform) -> tuple[Executo
     return tuple(events[refusal.position] for refusal in report.refused)
 
 
-def event_of(run: str, manifest: Manifest, starts: Sequence[Start]) -> ExecutorEvent:
+def event_of(
+    run: str, manifest: Manifest, starts: Sequence[Start], reason: Reason = Reason.LEAF
+) -> ExecutorEvent:
     """Give the event that has an Executor run these lineages."""
+    options = manifest.options
     return ExecutorEvent(
         run,
         tuple(starts),
         manifest.targets,
-        retries=manifest.options.retries,
+        retries=options.retries,
+        record=options.record,
+        reason=reason,
         bundle=manifest.bundle,
     )
 

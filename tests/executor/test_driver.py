@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from executor.driver import Driver
 from wukong.graph.segments import Segment
 from wukong.graph.spec import encode, make_specs
-from wukong.messages import ExecutorEvent, InvokerReport, Start, Targets
+from wukong.messages import ExecutorEvent, InvokerReport, Reason, Start, Targets
 from wukong.platform.interface import Platform
 from wukong.storage import DataRef, NewRun, RunState
 from wukong.storage.memory import MemoryStorage
@@ -78,7 +78,8 @@ def test_an_executor_becomes_one_child_and_hands_the_other_off() -> None:
     storage = MemoryStorage()
     storage.create(fork("run"))
     first = execute(storage, Start(0))
-    assert first.events == [ExecutorEvent("run", (Start(2),), first.targets(), hop=1)]
+    (asked,) = first.events
+    assert (asked.starts, asked.hop, asked.reason) == ((Start(2),), 1, Reason.FAN_OUT)
     second = execute(storage, Start(2))
     assert second.events == []
     assert [value(storage, segment) for segment in (1, 2)] == [5000, 5000]

@@ -333,6 +333,22 @@ def test_batches_for_the_invoker_are_kept(storage: Storage, run_id: str) -> None
     assert storage.get_batch(run_id, "none") is None
 
 
+def test_notes_are_kept_in_order_until_the_run_is_dropped(storage: Storage, run_id: str) -> None:
+    storage.create(diamond(run_id))
+    assert storage.notes(run_id) == []
+    blobs = [b"note %d" % number for number in range(600)]
+    for blob in blobs:
+        storage.note(run_id, blob)
+    assert storage.notes(run_id) == blobs
+    storage.drop(run_id)
+    assert storage.notes(run_id) == []
+
+
+def test_a_note_of_a_run_that_is_not_there_leaves_nothing(storage: Storage, run_id: str) -> None:
+    storage.note(run_id, b"late")
+    assert storage.notes(run_id) == []
+
+
 def test_nothing_of_a_dropped_run_is_left(storage: Storage, run_id: str) -> None:
     storage.create(diamond(run_id))
     lineage = begin(storage, run_id, 0).lineage

@@ -351,6 +351,14 @@ class Storage(abc.ABC):
         """Read a batch of Executor events."""
 
     @abc.abstractmethod
+    def note(self, run: str, blob: bytes) -> None:
+        """Add what an Executor notes of itself; nothing happens if there is no such run."""
+
+    @abc.abstractmethod
+    def notes(self, run: str) -> list[bytes]:
+        """Give what Executors have noted, in the order in which it came."""
+
+    @abc.abstractmethod
     def drop(self, run: str) -> None:
         """Delete everything of a run."""
 

@@ -56,6 +56,7 @@ class _Run:
     version: dict[int, str] = field(default_factory=dict)
     data: dict[DataRef, bytes] = field(default_factory=dict)
     batches: dict[str, bytes] = field(default_factory=dict)
+    notes: list[bytes] = field(default_factory=list)
     news: list[int | RunState] = field(default_factory=list)
 
     def claimed(self, segment: int, held: int | None = None) -> Claim:
@@ -325,6 +326,15 @@ class MemoryStorage(Storage):
     def get_batch(self, run: str, name: str) -> bytes | None:
         with self._changed:
             return self._runs[run].batches.get(name) if run in self._runs else None
+
+    def note(self, run: str, blob: bytes) -> None:
+        with self._changed:
+            if run in self._runs:
+                self._runs[run].notes.append(blob)
+
+    def notes(self, run: str) -> list[bytes]:
+        with self._changed:
+            return list(self._runs[run].notes) if run in self._runs else []
 
     def drop(self, run: str) -> None:
         with self._changed:

@@ -40,6 +40,9 @@ LISTEN_SECONDS = REPLY_SECONDS / 2
 CHUNK = 1000
 """How many fields one command writes: long commands would keep the server from others."""
 
+NOTES = 256
+"""How many notes one command reads: a few hundred bytes each, at most some 200 KB."""
+
 _CONTROL = (
     *("st", "done", "cnt", "claim", "refs", "lease", "ep"),
     *("ver", "news", "cfg", "spec", "inp", "err", "left"),
@@ -81,7 +84,8 @@ class ValkeyStorage(Storage):
             pipe.hset(prefix + "ver", "-", "")
             pipe.hset(prefix + "left", "-", "")
             pipe.xadd(prefix + "news", {"created": count})
-            for key in _CONTROL[1:]:
+            pipe.rpush(prefix + "notes", "-")
+            for key in (*_CONTROL[1:], "notes"):
                 pipe.expire(prefix + key, keep)
             # Last, because whoever sees the state may use all the rest.
             pipe.set(prefix + "st", RunState.RUNNING, ex=keep)
@@ -252,6 +256,22 @@ class ValkeyStorage(Storage):
         found = self.nodes.on(run, lambda server: server.hget(key, name))
         return bytes(found) if found is not None else None
 
+    def note(self, run: str, blob: bytes) -> None:
+        # Only where `create` has left the list: a run that is dropped stays so.
+        self.nodes.on(run, lambda server: server.rpushx(_prefix(run) + "notes", blob))
+
+    def notes(self, run: str) -> list[bytes]:
+        key = _prefix(run) + "notes"
+        found: list[bytes] = []
+
+        def look(server: Any) -> list[bytes]:
+            some: list[bytes] = server.lrange(key, 1 + len(found), len(found) + NOTES)
+            return some
+
+        while some := self.nodes.on(run, look):
+            found += some
+        return found
+
     def drop(self, run: str) -> None:
         prefix = _prefix(run)
 
@@ -265,7 +285,7 @@ class ValkeyStorage(Storage):
                 if version
             ]
             # The state goes first: whoever still works for the run is told to stop.
-            names = [prefix + key for key in (*_CONTROL, "batch")]
+            names = [prefix + key for key in (*_CONTROL, "batch", "notes")]
             for first in range(0, len(names) + len(data), CHUNK):
                 server.unlink(*(names + data)[first : first + CHUNK])
 

@@ -1,0 +1,50 @@
+"""Where an Executor runs, as it says in its notes: which function, environment and invocation."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from functools import lru_cache
+from pathlib import Path
+
+from wukong.platform.context import settings
+from wukong.storage.notes import Place
+
+
+def place_of(request: str) -> Place:
+    """Describe where this is, at the beginning of an invocation.
+
+    The variables are those that Lambda sets.
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+    """
+    here = settings()
+    function = here.get("AWS_LAMBDA_FUNCTION_NAME", "")
+    version = here.get("AWS_LAMBDA_FUNCTION_VERSION", "")
+    return Place(
+        function=f"{function}:{version}" if version else function,
+        memory_mb=int(here.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")),
+        request=request,
+        process=here.get("AWS_LAMBDA_LOG_STREAM_NAME", "") or str(os.getpid()),
+        born=round(_age(), 6),
+        earlier=next(_count()),
+    )
+
+
+@lru_cache(maxsize=1)
+def _count() -> itertools.count[int]:
+    """Count the invocations of this process; one object for all of them."""
+    return itertools.count()
+
+
+def _age() -> float:
+    """Give the seconds since this process was started; 0 where the system does not say.
+
+    Field 22 of its status is the start, in ticks since the machine was: proc_pid_stat(5).
+    """
+    try:
+        fields = Path("/proc/self/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started)
