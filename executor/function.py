@@ -6,8 +6,6 @@ paying for Dask, and Dask is loaded once for each execution environment.
 
 from __future__ import annotations
 
-import json
-import os
 import platform as machine
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -16,6 +14,7 @@ from wukong import __version__
 from wukong.messages import ExecutorEvent, Pong, is_ping, is_probe
 from wukong.platform import surroundings
 from wukong.platform.context import Context, inside_function
+from wukong.platform.lines import log
 
 if TYPE_CHECKING:
     from executor.modules import Carried
@@ -38,7 +37,7 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
 
         return answer(Probe.from_event(event)).to_event()
     message = ExecutorEvent.from_event(event)
-    _log(wukong="begins", run=message.run, lineages=[one.segment for one in message.starts])
+    log(wukong="begins", run=message.run, lineages=[one.segment for one in message.starts])
     from executor.driver import Driver
     from executor.place import place_of
 
@@ -62,7 +61,7 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
         "handed_off": tally.handed_off,
         "passed_on": tally.passed_on,
     }
-    _log(**done)
+    log(**done)
     return done
 
 
@@ -72,12 +71,6 @@ def _carried() -> Carried:
     from executor.modules import Carried
 
     return Carried()
-
-
-def _log(**fields: Any) -> None:
-    """Write a line for `wukong logs`, which finds a run's invocations by it; only on Lambda."""
-    if "AWS_LAMBDA_FUNCTION_NAME" in os.environ and not inside_function():
-        print(json.dumps(fields))  # noqa: T201 - what Lambda takes for the log
 
 
 def _compute_nested_in_place() -> None:

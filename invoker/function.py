@@ -10,6 +10,7 @@ from wukong import __version__
 from wukong.messages import InvokerEvent, Pong, is_ping
 from wukong.platform.batches import events_of
 from wukong.platform.context import Context
+from wukong.platform.lines import log
 from wukong.platform.surroundings import store
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
     from invoker.fanout import start_all
 
     message = InvokerEvent.from_event(event)
+    log(wukong="invokes", run=message.run, depth=message.depth)
     events = events_of(message, store)
     seconds = context.get_remaining_time_in_millis() / 1000
     return start_all(_engine(), events, seconds, store, message.depth).to_event()

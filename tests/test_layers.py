@@ -21,6 +21,7 @@ LAYERS = [
     {"wukong.submission", "wukong.keeping", "wukong.runs"},
     {"wukong.futures", "wukong.persisted"},
     {"wukong.client"},
+    {"wukong.doctor"},
     {"wukong.cli", "wukong.__main__"},
 ]
 KERNEL = {"wukong", "wukong.messages", "wukong.graph", "wukong.storage", "wukong.platform"}

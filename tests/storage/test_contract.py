@@ -8,6 +8,7 @@ The graph used is a diamond with a tail:
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 
 import numpy as np
@@ -366,3 +367,12 @@ def test_runs_do_not_see_one_another(storage: Storage, run_id: str) -> None:
     storage.arrive(run_id, lineage, arrival(0))
     assert storage.status(run_id).done == 1
     assert storage.status(run_id + "other").done == 0
+
+
+def test_a_store_lists_the_runs_that_it_has(storage: Storage) -> None:
+    ids = [uuid.uuid4().hex for _ in range(20)]
+    for run in ids:
+        storage.create(NewRun(run, [b"spec"], [()], [1], [0]))
+    assert set(ids) <= set(storage.runs())
+    storage.drop(ids[0])
+    assert ids[0] not in storage.runs()

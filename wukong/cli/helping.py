@@ -1,4 +1,4 @@
-"""How help looks: sections of short lines, one for each group of verbs, and an example for each verb.
+"""How help looks: short lines in sections, one for each group of verbs, and examples.
 
 Text is written here, and not by typer with rich: help must be there at once, and rich with its
 Markdown takes longer to load than everything else together.

@@ -1,4 +1,4 @@
-"""What verbs print: for people, tables and sentences; with `--json`, one JSON value and nothing else.
+"""What verbs print: tables and sentences for people; with `--json` one JSON value, no more.
 
 In the second case what happens meanwhile goes to stderr, where it is still seen.
 """

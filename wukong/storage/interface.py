@@ -363,6 +363,10 @@ class Storage(abc.ABC):
         """Delete everything of a run."""
 
     @abc.abstractmethod
+    def runs(self) -> list[str]:
+        """Give the ids of the runs that are there, in no order; looks at every key of the store."""
+
+    @abc.abstractmethod
     def ping(self) -> None:
         """Raise `StorageError` unless the storage answers."""
 

@@ -341,6 +341,10 @@ class MemoryStorage(Storage):
             self._runs.pop(run, None)
             self._changed.notify_all()
 
+    def runs(self) -> list[str]:
+        with self._changed:
+            return list(self._runs)
+
     def ping(self) -> None:
         """Answer; this process is always reachable from itself."""
 

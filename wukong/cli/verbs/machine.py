@@ -18,8 +18,8 @@ def register(app: typer.Typer) -> None:
     """Add the verbs and the groups of verbs."""
     config = typer.Typer(cls=Verbs, rich_markup_mode=None)
     config.callback(invoke_without_command=True)(verb(show))
-    for act in (init, check):
-        config.command(cls=Verb)(verb(act))
+    config.command(cls=Verb)(verb(init))
+    config.command(cls=Verb)(verb(check))
     local = typer.Typer(cls=Verbs, rich_markup_mode=None, no_args_is_help=True)
     for act in (up, env, down):
         local.command(cls=Verb)(verb(act))
