@@ -51,7 +51,7 @@ def machine(workers: int) -> Check[None]:
     )
     where = history.folder()
     place = next(one for one in (where, *where.parents) if one.exists())
-    if os.access(place, os.W_OK):
+    if place.is_dir() and os.access(place, os.W_OK):
         yield ok("history", f"runs are kept in {where}")
     else:
         remedy = "Name another folder in WUKONG_HOME; without it there are no reports of runs."

@@ -13,6 +13,9 @@ from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 
+_NAMING = frozenset({ModuleType, FunctionType, BuiltinFunctionType})
+
+
 class References:
     """The modules that pickled objects refer to.
 
@@ -27,11 +30,19 @@ class References:
     def __init__(self) -> None:
         self.modules: set[str] = set()
         self.imports: set[str] = set()
-        self._codes: set[CodeType] = set()
+        # By address, as to hash code takes longer; while it is known so, it must not be freed.
+        self._codes: dict[int, CodeType] = {}
+        # Of each kind of objects whether it names a module; it is asked for every object.
+        self._names: dict[type, bool] = {}
 
     def note(self, item: Any) -> None:
         """Note what an object needs that is being pickled; nothing for most objects."""
         kind = type(item)
+        names = self._names.get(kind)
+        if names is None:
+            names = self._names[kind] = kind in _NAMING or issubclass(kind, type)
+        if not names:
+            return
         if kind is ModuleType:
             self.modules.add(item.__name__)
         elif kind is FunctionType:
@@ -39,17 +50,17 @@ class References:
                 self._note_code(item.__code__)
             else:
                 self.modules.add(item.__module__)
-        elif isinstance(item, type):
-            if not travels_by_value(item):
+        elif kind is BuiltinFunctionType:
+            if item.__module__ is not None:
                 self.modules.add(item.__module__)
-        elif kind is BuiltinFunctionType and item.__module__ is not None:
+        elif not travels_by_value(item):
             self.modules.add(item.__module__)
 
     def _note_code(self, code: CodeType) -> None:
         """Note the import statements of a function, and of what is defined in it."""
-        if code in self._codes:
+        if id(code) in self._codes:
             return
-        self._codes.add(code)
+        self._codes[id(code)] = code
         self.imports |= {
             str(step.argval) for step in dis.get_instructions(code) if step.opname == "IMPORT_NAME"
         }
