@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -16,6 +19,7 @@ from wukong.doctor.finding import Finding, Level, failed, ok
 COLOURS = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "red"}
 
 WIDTH = 22
+INDENT = " " * (8 + 1 + WIDTH + 1)
 
 
 def doctor(out: Output, stack: str | None, on_this_machine: bool, file: Path | None) -> None:
@@ -69,6 +73,17 @@ def _chosen(config: Config, stack: str | None, on_this_machine: bool) -> Config:
 
 def _show(out: Output, finding: Finding) -> None:
     mark = typer.style(f"{finding.level.value:8}", fg=COLOURS[finding.level], bold=True)
-    typer.echo(f"{mark} {finding.check:{WIDTH}} {finding.message}", err=out.as_json)
+    first, *more = _wrapped(finding.message)
+    lines = [f"{mark} {finding.check:{WIDTH}} {first}", *(INDENT + line for line in more)]
     if finding.remedy:
-        typer.echo(f"{'':8} {'':{WIDTH}} -> {finding.remedy}", err=out.as_json)
+        remedy, *more = _wrapped(finding.remedy)
+        lines += [f"{INDENT}-> {remedy}", *(f"{INDENT}   {line}" for line in more)]
+    typer.echo("\n".join(lines), err=out.as_json)
+
+
+def _wrapped(text: str) -> list[str]:
+    """Break a sentence for the terminal; where nobody looks, it stays a line."""
+    if not sys.stdout.isatty():
+        return [text]
+    room = max(30, shutil.get_terminal_size().columns - len(INDENT) - 3)
+    return textwrap.wrap(text, room) or [""]

@@ -1,6 +1,6 @@
 """Writes the part of docs/cli.md that lists every verb, from the app itself.
 
-    python -m wukong.cli.reference docs/cli.md
+python -m wukong.cli.reference docs/cli.md
 """
 
 from __future__ import annotations

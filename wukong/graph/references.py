@@ -12,7 +12,6 @@ import sys
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
-
 _NAMING = frozenset({ModuleType, FunctionType, BuiltinFunctionType})
 
 

@@ -47,7 +47,7 @@ def runs(
     config: options.Config = None,
     as_json: options.Json = False,
 ) -> None:
-    """List the latest runs: those that the store has still, and those that have ended.
+    """List the latest runs: those that go on, and those that have ended.
 
     Example: wukong runs --count 5
     """

@@ -68,7 +68,7 @@ def deploy(
     arch: options.Architecture = None,
     as_json: options.Json = False,
 ) -> None:
-    """Create or update the stack, upload the package, and wait until it is live.
+    """Create or update the stack, upload the package, wait until it is live.
 
     Example: wukong deploy --store-url valkeys://my-cache:6379 -p ExecutorMemorySize=2048
     """
@@ -127,7 +127,7 @@ def delete(
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Delete the stack: both functions, their logs, and the bucket with its packages.
+    """Delete the stack: functions, logs, and the bucket with its packages.
 
     Example: wukong delete --stack wukong-app
     """

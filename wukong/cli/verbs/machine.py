@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
 def show(
     context: typer.Context, config: options.Config = None, as_json: options.Json = False
 ) -> None:
-    """Show the configuration and where each value comes from; check it, or begin with one.
+    """Show what is configured, and where each value comes from.
 
     Example: wukong config
     """
