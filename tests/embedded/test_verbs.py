@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,14 @@ import pytest
 
 import wukong
 from tests.conftest import until
+from wukong.cli.helping import examples_of
+from wukong.cli.reference import verbs
 from wukong.config import load_config
+from wukong.packaging.target import Target
 from wukong.stack.cloudformation import Stack
 from wukong.storage import open_storage
+
+ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.embedded
 
@@ -140,8 +147,6 @@ def test_the_logs_of_a_run_are_its_own_and_whole(client: wukong.Client, tmp_path
 def test_runs_that_go_on_are_listed_and_can_be_cancelled(
     client: wukong.Client, tmp_path: Path
 ) -> None:
-    import time
-
     future = client.compute(dask.delayed(time.sleep)(60))
     store = open_storage(load_config().store.url or "")
     until(lambda: store.runs() and future.run in store.runs(), "the run in the store")
@@ -174,3 +179,45 @@ def test_a_stack_is_deleted_with_its_packages(deployed: Stack, tmp_path: Path) -
     assert "brief-packages" in told["bucket"]
     gone = read("status", "--stack", "brief", cwd=tmp_path, status=1)
     assert "no stack 'brief'" in gone["error"]["message"]
+
+
+def test_every_example_of_help_works_as_it_stands(client: wukong.Client, tmp_path: Path) -> None:
+    """Only names that are the reader's own are replaced, such as a run's."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    future = client.compute(dask.delayed(abs)(-1))
+    assert future.result() == 1
+    until(lambda: future.run in str(read("runs", cwd=tmp_path)), "its record")
+    sleeping = client.compute(dask.delayed(time.sleep)(60))
+    release = read("status", cwd=tmp_path)["release"]["name"]
+    here = Target.this_machine()
+    replaced = {
+        "valkeys://my-cache:6379": os.environ["WUKONG_STORE_URL"],
+        "python3.13": here.runtime,
+        "arm64": here.architecture,
+        "8.7": release,
+        "cancel 3f2a91": f"cancel {sleeping.run}",
+        "3f2a91": future.run,
+        " --open": "",
+        "delete --stack wukong-app": "delete --stack wukong-app </dev/null || test $? = 1",
+    }
+    until(lambda: sleeping.run in str(read("runs", cwd=tmp_path)), "the run that is cancelled")
+    for words, _, command in verbs():
+        for example in examples_of(command.help or ""):
+            if words.startswith(("local", "demo")):
+                continue  # The README's test and the continuous integration run these.
+            if words == "report" and find_spec("wukong.report") is None:
+                continue
+            for theirs, ours in replaced.items():
+                example = example.replace(theirs, ours)  # noqa: PLW2901 - it becomes ours
+            done = subprocess.run(
+                ["bash", "-c", example],
+                cwd=tmp_path,
+                env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+                capture_output=True,
+                text=True,
+                timeout=240,
+                check=False,
+            )
+            assert done.returncode == 0, f"{example}\n{done.stdout}\n{done.stderr}"
+    with pytest.raises(wukong.WukongError, match="cancelled"):
+        sleeping.result()
