@@ -317,15 +317,15 @@ class Driver:
         if not self._pace.is_short(spec):
             # What is done already is not to wait for it.
             self._flush()
-        self._record.computing()
         began = time.monotonic()
         try:
             walk.values[claim.segment] = spec.run(walk.values, self._on_task, self._event.retries)
         except BaseException as error:  # noqa: BLE001 - also SystemExit: a task must not end us
             self._fail(self._task, "", error)
             return Failed(claim)
-        self._pace.took(spec, time.monotonic() - began)
-        self._record.computed()
+        seconds = time.monotonic() - began
+        self._pace.took(spec, seconds)
+        self._record.ran(began, seconds)
         return Computed(claim)
 
     def _on_task(self, key: object, inputs: Iterable[object]) -> None:
