@@ -33,6 +33,9 @@ FILES = {
     "own_other.py": "value = 4\n",
     "own_package/__init__.py": "from .inner import f\n",
     "own_package/inner.py": "def f(x):\n    return x\n",
+    "own_package/core.py": "from . import inner\nfrom .maths import pi\n",
+    "own_package/maths.py": "import numpy as np\npi = 3\n",
+    "own_package/plotting.py": "import pytest\nfrom yaml import safe_load\n",
     "own_package/data.csv": "1,2\n",
     "own_package/__pycache__/old.pyc": "x",
     "own_package/.hidden/secret.py": "x = 1\n",
@@ -112,9 +115,23 @@ def test_a_package_travels_with_small_files_and_without_what_is_no_code(folder: 
     packed = pack({"own_package"})
     assert names(packed.data) == {
         "own_package/__init__.py",
-        "own_package/inner.py",
+        "own_package/core.py",
         "own_package/data.csv",
+        "own_package/inner.py",
+        "own_package/maths.py",
+        "own_package/plotting.py",
     }
+
+
+def test_only_packages_of_the_modules_that_are_imported_must_be_there(folder: Path) -> None:
+    importlib.import_module("own_package.plotting")
+    core = importlib.import_module("own_package.core")
+    needs = needs_of(references(core))
+    assert needs.own == {"own_package"}
+    # How a module is pickled at all is cloudpickle's.
+    assert needs.packages - {"cloudpickle"} == {"numpy"}
+    plotting = importlib.import_module("own_package.plotting")
+    assert needs_of(references(plotting)).packages - {"cloudpickle"} == {"pytest", "yaml"}
 
 
 def test_the_same_files_are_the_same_bytes_whenever_they_were_written(folder: Path) -> None:

@@ -25,7 +25,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
+from importlib.util import find_spec, resolve_name
 from pathlib import Path
 
 from wukong.errors import WukongError
@@ -71,20 +71,57 @@ class Packed:
 
 def needs_of(references: References) -> Needs:
     """Say what the objects that were pickled need, own modules followed through their imports."""
-    named = {_top(name) for name in references.modules}
-    tried = {_top(name) for name in references.imports}
+    named = {name for name in references.modules if is_own(_top(name))}
     own: set[str] = set()
-    packages = {name for name in named if not is_own(name)}
-    waiting = {name for name in named | tried if is_own(name)}
+    waiting = {_top(name) for name in references.imports if is_own(_top(name))}
+    waiting |= {_top(name) for name in named}
     while waiting:
         name = waiting.pop()
         own.add(name)
-        for imported in imports_of(name):
-            if is_own(imported.name) and imported.name not in own:
-                waiting.add(imported.name)
-            elif imported.always and not is_own(imported.name):
-                packages.add(imported.name)
-    return Needs(frozenset(own), frozenset(filter(_is_package, packages)))
+        waiting |= {one for one in _imported_by(name) if is_own(one)} - own
+    packages = {_top(name) for name in references.modules | _imported_with(named)}
+    return Needs(frozenset(own), frozenset(filter(_is_package, packages - own)))
+
+
+def _imported_by(name: str) -> set[str]:
+    """Give the top-level modules that the sources of an own module import, whenever they do."""
+    sources = [file for _, file in _files(name) if file.suffix == ".py"]
+    return {_top(one) for file in sources for one in _imports(file, *_stamp(file)).ever if one}
+
+
+def _imported_with(names: set[str]) -> set[str]:
+    """Give the full names of what is imported when these own modules are, one after another.
+
+    Only what stands at the top of a source counts: what is tried there, or imported by a function,
+    may be missing.
+    """
+    found: set[str] = set()
+    waiting = set(names)
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        module = sys.modules.get(name)
+        file = getattr(module, "__file__", None)
+        if module is None or file is None or not file.endswith(".py"):
+            continue
+        first = set(_imports(Path(file), *_stamp(Path(file))).first)
+        package = name if hasattr(module, "__path__") else name.rpartition(".")[0]
+        absolute = {_absolute(one, package) for one in first} | set(_parents(name))
+        installed = {one for one in absolute if not is_own(_top(one))}
+        found |= installed
+        waiting |= absolute - installed - found
+    return found
+
+
+def _absolute(name: str, package: str) -> str:
+    """Give the full name of a module that is imported in a package, relative or not."""
+    return resolve_name(name, package) if name.startswith(".") else name
+
+
+def _parents(name: str) -> Iterator[str]:
+    while "." in name:
+        name = name.rpartition(".")[0]
+        yield name
 
 
 def pack(own: Collection[str]) -> Packed:
@@ -133,46 +170,34 @@ def is_own(name: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Import:
-    """A top-level module that a source imports; `always`, or only when some code runs."""
+class Imports:
+    """What a source imports, as it is written: `first`, when it is imported itself; or `ever`."""
 
-    name: str
-    always: bool
-
-
-def imports_of(name: str) -> set[Import]:
-    """Give what the sources of an own module import; of a package, all of its sources."""
-    loaded = {
-        str(getattr(module, "__file__", None))
-        for key, module in list(sys.modules.items())
-        if _top(key) == name
-    }
-    return {
-        Import(one.name, one.always and str(file) in loaded)
-        for _, file in _files(name)
-        if file.suffix == ".py"
-        for one in _imports(file, *_stamp(file))
-    }
+    first: frozenset[str]
+    ever: frozenset[str]
 
 
 @lru_cache(maxsize=1024)
-def _imports(file: Path, *_stamp: int) -> frozenset[Import]:
+def _imports(file: Path, *_stamp: int) -> Imports:
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError):
         # Of a package, a file that nobody imports may be a template or for another Python.
-        return frozenset()
-    always = {_top(name) for name in _imported(tree.body)}
-    found = {_top(name) for name in _imported(ast.walk(tree))}
-    return frozenset(Import(name, name in always) for name in found)
+        return Imports(frozenset(), frozenset())
+    first = frozenset(_imported(tree.body))
+    return Imports(first, first | frozenset(_imported(ast.walk(tree))))
 
 
 def _imported(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """Give the names of import statements; what is imported from a module may be one, too."""
     for node in nodes:
         if isinstance(node, ast.Import):
             yield from (one.name for one in node.names)
-        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
-            yield node.module
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            yield base
+            inside = base if base.endswith(".") else f"{base}."
+            yield from (inside + one.name for one in node.names if one.name != "*")
 
 
 def _files(name: str) -> Iterator[tuple[str, Path]]:
@@ -247,6 +272,7 @@ def _is_package(name: str) -> bool:
 
 
 def _top(name: str) -> str:
+    """Give the first part of a name; nothing for one that is relative."""
     return name.partition(".")[0]
 
 

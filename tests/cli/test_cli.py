@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +17,6 @@ VERBS = [words for words, _, _ in verbs()]
 
 
 def wukong(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    import os
-
     return subprocess.run(
         [sys.executable, "-m", "wukong", *words],
         cwd=cwd,
@@ -157,7 +156,21 @@ def test_completion_knows_verbs_and_options(tmp_path: Path) -> None:
     asked["COMP_CWORD"] = "2"
     found = wukong("", cwd=tmp_path, COMP_WORDS="wukong rollback --f", **asked).stdout.split()
     assert found == ["--force"]
-    assert "_WUKONG_COMPLETE" in wukong("--show-completion", "bash", cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize("option", ["--install-completion", "--show-completion"])
+def test_completion_is_installed_for_the_shell_in_use(option: str, tmp_path: Path) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        # Not the last command, so that it is a child of the shell and does not take its place.
+        ["bash", "-c", f"wukong {option}; true"],
+        env={**os.environ, "HOME": str(tmp_path), "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    written = [file.read_text() for file in tmp_path.rglob("*") if file.is_file()]
+    assert "_WUKONG_COMPLETE" in "".join([done.stdout, *written]), done.stderr
 
 
 def test_the_configuration_is_shown_with_where_each_value_comes_from(tmp_path: Path) -> None:
