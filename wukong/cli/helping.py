@@ -39,6 +39,17 @@ class Verb(TyperCommand):
 class Verbs(TyperGroup):
     """A group of verbs with our help; they come in the order in which they are written."""
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Give the options before the verb; flags of the library's own are off, and not nothing.
+
+        To check nothing, the library would load pydantic before the help of any verb.
+        """
+        parameters = super().get_params(ctx)
+        for one in parameters:
+            if getattr(one, "is_flag", False) and one.default is None:
+                one.default = False
+        return list(parameters)
+
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the signature is the library's
         """Give the names of the verbs."""
         return list(self.commands)
