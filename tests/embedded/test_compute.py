@@ -22,11 +22,15 @@ from wukong.stack.cloudformation import StackError
 pytestmark = pytest.mark.embedded
 
 
+BEGINS = {"Executor": '"begins"', "Invoker": '"invokes"'}
+"""What a function writes when it begins with something."""
+
+
 def invocations(component: str) -> int:
-    """Count what Lambda wrote about a function's invocations."""
+    """Count the invocations that did something for a run: neither pings nor probes."""
     logs: Any = boto3.client("logs")
     pages = logs.get_paginator("filter_log_events").paginate(
-        logGroupName=f"/aws/lambda/Wukong{component}", filterPattern='"START RequestId"'
+        logGroupName=f"/aws/lambda/Wukong{component}", filterPattern=BEGINS[component]
     )
     return sum(len(page["events"]) for page in pages)
 

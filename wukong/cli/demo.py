@@ -249,13 +249,13 @@ class Demo:
                 return count
 
     def _logged(self) -> tuple[int, int]:
-        """Count invocations by what Lambda wrote into the functions' log groups."""
+        """Count invocations by what the functions wrote when they began."""
         logs: Any = boto3.client("logs")
         counts = []
-        for component in ("executor", "invoker"):
+        for component, begins in (("executor", '"begins"'), ("invoker", '"invokes"')):
             name = self._live.status().answer["functions"][component]["name"]
             events = logs.filter_log_events(
-                logGroupName=f"/aws/lambda/{name}", filterPattern='"START RequestId"'
+                logGroupName=f"/aws/lambda/{name}", filterPattern=begins
             )["events"]
             counts.append(len(events))
         return counts[0], counts[1]
