@@ -198,8 +198,29 @@ class Client:
         """Wait for futures, in lists, tuples and dicts as they come; raises the first's error."""
         return futures.gather(waiting)
 
-    def explain(self) -> str:
-        """Say where Executors run, how they are started, and why so."""
+    def report(self, path: str | Path | None = None, run: str | None = None) -> Path:
+        """Write the page of a run of which a record is kept, and give the page's path.
+
+        Parameters
+        ----------
+        path
+            Where to; `wukong-<run>.html` in the current folder by default.
+        run
+            As in `record`.
+        """
+        from wukong import report
+
+        return report.write(self.record(run), path)
+
+    def explain(self, run: str | None = None) -> str:
+        """Say where Executors run, how they are started, and why so.
+
+        Of a run that has ended: how each edge went and why, and who started each Executor and why.
+        """
+        if run is not None:
+            from wukong.report import explain
+
+            return explain(self.record(run))
         _, platform = self._connect()
         return "\n".join([repr(self), *platform.explain()])
 

@@ -237,6 +237,10 @@ def test_a_run_of_this_machine_is_listed_and_has_no_logs(tmp_path: Path) -> None
     (listed,) = read("runs", cwd=tmp_path, **home)["runs"]
     assert (listed["run"], listed["state"], listed["platform"]) == (run, "done", "local")
     assert run[:12] in wukong("runs", cwd=tmp_path, **home).stdout
+    told = read("report", run[:8], cwd=tmp_path, **home)
+    assert (told["run"], told["file"]) == (run, f"wukong-{run[:8]}.html")
+    assert "<html" in (tmp_path / told["file"]).read_text()[:500].lower()
+    assert wukong("report", run, "--out", "no/x.html", cwd=tmp_path, **home).returncode == 1
     done = wukong("logs", run[:8], cwd=tmp_path, **home)
     assert done.returncode == 1
     assert "ran on this machine" in done.stderr

@@ -23,7 +23,8 @@ def register(app: typer.Typer) -> None:
 def report(
     run: options.Run,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where it goes; default: RUN.html here.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Where it goes; default: wukong-RUN.html here."),
     ] = None,
     open_: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
     as_json: options.Json = False,
