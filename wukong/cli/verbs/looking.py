@@ -24,7 +24,7 @@ def report(
     run: options.Run,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Where it goes; default: wukong-RUN.html here."),
+        typer.Option(metavar="FILE", help="The page; default: wukong-RUN.html here."),
     ] = None,
     open_: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
     as_json: options.Json = False,
