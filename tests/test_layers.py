@@ -19,12 +19,14 @@ LAYERS = [
     {"wukong.history", "wukong.opening", "wukong.prices", "wukong.usage"},
     {"wukong.cost"},
     {"wukong.callbacks", "wukong.report"},
+    {"wukong.compatibility", "wukong.modules"},
     {"wukong.progress", "wukong.submission", "wukong.view"},
     {"wukong.experience", "wukong.keeping"},
     {"wukong.estimate", "wukong.following"},
     {"wukong.ledger", "wukong.runs"},
     {"wukong.futures", "wukong.persisted"},
     {"wukong.client"},
+    {"wukong.doctor"},
     {"wukong.cli", "wukong.__main__"},
 ]
 KERNEL = {"wukong", "wukong.messages", "wukong.graph", "wukong.storage", "wukong.platform"}

@@ -182,6 +182,30 @@ def load_config(
     return _validated(data, source)
 
 
+def sources(
+    path: str | Path | None = None, environment: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Say where each key's value comes from: a variable, the file, or `default`.
+
+    Raises
+    ------
+    ConfigError
+        As `load_config`.
+    """
+    data = _read(path)
+    given = os.environ if environment is None else environment
+    found = {}
+    for variable, section, key in _variables():
+        inside = data if section is None else data.get(section) or {}
+        name = key if section is None else f"{section}.{key}"
+        found[name] = "default"
+        if key in inside:
+            found[name] = str(path or FILE)
+        if variable in given:
+            found[name] = variable
+    return found
+
+
 def _read(path: str | Path | None) -> dict[str, Any]:
     file = Path(path or FILE)
     if path is None and not file.exists():

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from html import escape
 
 from wukong.config import Config
-from wukong.platform.interface import Environment
+from wukong.platform.interface import Provision
 from wukong.prices import DEFAULT_REGION, Architecture, Prices, load_prices
 from wukong.record import RunRecord
 from wukong.usage import Usage, usage_of
@@ -175,18 +175,18 @@ class Tariff:
 
 
 def tariff_of(
-    config: Config, environment: Environment | None = None, memory_mb: int | None = None
+    config: Config, provision: Provision | None = None, memory_mb: int | None = None
 ) -> Tariff:
     """Say what things cost where a configuration computes.
 
     Parameters
     ----------
-    environment
+    provision
         What Executors are given, if that is known; else what the template gives them.
     memory_mb
         Megabytes to reckon with instead.
     """
-    known = environment or Environment(EXECUTOR_MEMORY_MB, "x86_64", region_of(config))
+    known = provision or Provision(EXECUTOR_MEMORY_MB, "x86_64", region_of(config))
     return Tariff(
         memory_mb=memory_mb or known.memory_mb,
         architecture=known.architecture,

@@ -15,7 +15,7 @@ from wukong.callbacks import Callback, Progress, Watch
 from wukong.config import Config, ConfigError, RunOptions
 from wukong.cost import NOTHING, Cost, Tariff, dollars, tariff_of, total
 from wukong.estimate import Estimate
-from wukong.platform.interface import Environment, Platform
+from wukong.platform.interface import Platform, Provision
 from wukong.record import RunRecord
 from wukong.submission import RunError, Submitted
 from wukong.usage import usage_of
@@ -62,24 +62,24 @@ class Ledger:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._lock = threading.Lock()
-        self._environment: Environment | None = None
+        self._provision: Provision | None = None
         self._watches: OrderedDict[str, Watch] = OrderedDict()
         self._older = NOTHING
 
     def connected(self, platform: Platform) -> None:
         """Learn what Executors are like."""
-        if self._environment is None:
-            self._environment = platform.environment()
+        if self._provision is None:
+            self._provision = platform.provision()
 
     @property
-    def environment(self) -> Environment | None:
+    def provision(self) -> Provision | None:
         """What Executors are known to be like; None on this machine, and before it is asked."""
-        return self._environment
+        return self._provision
 
     def tariff(self, options: RunOptions | None = None) -> Tariff:
         """Say what things cost for a run with these options."""
         return tariff_of(
-            self._config, self._environment, memory_mb=(options or self._config.run).memory
+            self._config, self._provision, memory_mb=(options or self._config.run).memory
         )
 
     def check_memory(self, options: RunOptions, platform: Platform) -> None:
@@ -93,7 +93,7 @@ class Ledger:
         if options.memory is None:
             return
         self.connected(platform)
-        known = self._environment
+        known = self._provision
         if known is None or options.memory == known.memory_mb:
             return
         raise ConfigError(

@@ -7,7 +7,6 @@ these runs would not end.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import boto3
@@ -18,52 +17,22 @@ import pytest
 
 import wukong
 from tests.conftest import until
-from wukong.cli.deploy import template_file
 from wukong.config import ConfigError
-from wukong.packaging.build import build_bootstrap, build_deployment
-from wukong.packaging.target import Target
 from wukong.platform import batches
-from wukong.stack.cloudformation import Stack, StackError
-from wukong.stack.embedded import STACK, EmbeddedAws
-from wukong.stack.releases import Releases
+from wukong.stack.cloudformation import StackError
 
 pytestmark = pytest.mark.embedded
 
 
-@pytest.fixture(scope="module")
-def client(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[wukong.Client]:
-    """A client of the real template, with the real packages live."""
-    folder = tmp_path_factory.mktemp("packages")
-    here = Target.this_machine()
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
-            patch.delenv(name, raising=False)
-        for name, value in aws.environment.items():
-            patch.setenv(name, value)
-        stack = Stack(STACK)
-        stack.deploy(
-            template_file(),
-            build_bootstrap(here, folder / "bootstrap.zip").path,
-            {
-                "Runtime": here.runtime,
-                "Architecture": here.architecture,
-                "StoreUrl": aws.store_url,
-                "Embedded": "true",
-            },
-        )
-        releases = Releases(stack)
-        package = build_deployment(here, folder / "deployment.zip").path
-        releases.wait_until_live(releases.upload(package), 120.0)
-        with wukong.Client() as client:
-            yield client
-        stack.delete()
+BEGINS = {"Executor": '"begins"', "Invoker": '"invokes"'}
+"""What a function writes when it begins with something."""
 
 
 def invocations(component: str) -> int:
-    """Count what Lambda wrote about a function's invocations."""
+    """Count the invocations that did something for a run: neither pings nor probes."""
     logs: Any = boto3.client("logs")
     pages = logs.get_paginator("filter_log_events").paginate(
-        logGroupName=f"/aws/lambda/Wukong{component}", filterPattern='"START RequestId"'
+        logGroupName=f"/aws/lambda/Wukong{component}", filterPattern=BEGINS[component]
     )
     return sum(len(page["events"]) for page in pages)
 

@@ -8,6 +8,7 @@ The graph used is a diamond with a tail:
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 
 import numpy as np
@@ -418,3 +419,12 @@ def test_who_comes_second_reaps_only_leases_that_have_long_been_over(
     storage.expire(run_id, [0])
     assert storage.reap(run_id, late_seconds=600.0) == []
     until(lambda: Start(0, 2) in storage.reap(run_id), "the lease's end")
+
+
+def test_a_store_lists_the_runs_that_it_has(storage: Storage) -> None:
+    ids = [uuid.uuid4().hex for _ in range(20)]
+    for run in ids:
+        storage.create(NewRun(run, [b"spec"], [()], [1], [0]))
+    assert set(ids) <= set(storage.runs())
+    storage.drop(ids[0])
+    assert ids[0] not in storage.runs()

@@ -268,6 +268,11 @@ class ValkeyStorage(Storage):
 
         self.nodes.on(run, remove)
 
+    def runs(self) -> list[str]:
+        pattern = prefix_of("*") + "st"
+        keys = self.nodes.everywhere(lambda server: list(server.scan_iter(pattern, CHUNK)))
+        return [key.decode().partition("{")[2].partition("}")[0] for key in keys]
+
     def ping(self) -> None:
         self.nodes.ping()
 
