@@ -28,7 +28,7 @@ from wukong.cost import (
     total,
 )
 from wukong.ledger import BudgetError, Ledger
-from wukong.platform.interface import Environment
+from wukong.platform.interface import Provision
 from wukong.platform.threads import ThreadsPlatform
 from wukong.prices import FILE, load_prices
 from wukong.record import GIVEN_COLUMNS, ExecutorRecord, RunRecord, Summary
@@ -235,8 +235,8 @@ def test_a_budget_that_is_enough_changes_nothing(client: wukong.Client) -> None:
 class Sized(ThreadsPlatform):
     """Threads that are what a deployed function would be."""
 
-    def environment(self) -> Environment:
-        return Environment(2048, "arm64", "eu-south-1")
+    def provision(self) -> Provision:
+        return Provision(2048, "arm64", "eu-south-1")
 
 
 def test_executors_of_another_size_than_asked_for_are_refused_with_a_remedy() -> None:
