@@ -193,7 +193,10 @@ class ExecutorEvent:
 
     def to_bytes(self) -> bytes:
         """Give the payload of an `Invoke` call."""
-        before, after = _around_starts(self.run, self.targets, self.hop, self.retries)
+        before, after = _around_starts(
+            *(self.run, self.targets, self.hop, self.retries),
+            *(self.bundle, self.record, self.parent, self.reason),
+        )
         starts = ",".join([f"[{start.segment},{start.epoch}]" for start in self.starts])
         return before + starts.encode() + after
 
@@ -221,9 +224,9 @@ class ExecutorEvent:
 
 
 @lru_cache(maxsize=16)
-def _around_starts(run: str, targets: Targets, hop: int, retries: int) -> tuple[bytes, bytes]:
+def _around_starts(run: str, targets: Targets, *rest: Any) -> tuple[bytes, bytes]:
     """Give what events of a run have in common; an Invoker writes thousands of them."""
-    event = ExecutorEvent(run, (), targets, hop, retries).to_event()
+    event = ExecutorEvent(run, (), targets, *rest).to_event()
     text = json.dumps(event, separators=(",", ":"))
     # Inside a string, quotation marks are escaped.
     before, mark, after = text.partition('"starts":[')

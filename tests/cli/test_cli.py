@@ -20,7 +20,13 @@ def wukong(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedPr
     return subprocess.run(
         [sys.executable, "-m", "wukong", *words],
         cwd=cwd,
-        env={**os.environ, "XDG_STATE_HOME": str(cwd), "COLUMNS": "200", **environment},
+        env={
+            **os.environ,
+            "XDG_STATE_HOME": str(cwd),
+            "WUKONG_HOME": str(cwd),
+            "COLUMNS": "200",
+            **environment,
+        },
         capture_output=True,
         text=True,
         timeout=120,
