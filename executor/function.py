@@ -33,7 +33,8 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
     if is_ping(event):
         return Pong("executor", __version__, machine.python_version()).to_event()
     if is_probe(event):
-        from wukong.platform.probe import Probe, answer
+        from wukong.platform.environment import Probe
+        from wukong.platform.probe import answer
 
         return answer(Probe.from_event(event)).to_event()
     message = ExecutorEvent.from_event(event)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from wukong.errors import WukongError
 from wukong.modules import listed
-from wukong.platform.probe import Environment, Probe
+from wukong.platform.environment import Environment, Probe
 
 DOCUMENT = "docs/surroundings.md"
 

@@ -68,7 +68,7 @@ def is_ping(event: object) -> bool:
 
 
 def is_probe(event: object) -> bool:
-    """Tell whether an event asks what the function runs on (`wukong.platform.probe`)."""
+    """Tell whether an event asks what the function runs on (`wukong.platform.environment`)."""
     return isinstance(event, Mapping) and event.get("wukong") == "probe"
 
 

@@ -14,7 +14,8 @@ import pytest
 import wukong
 from wukong.compatibility import SurroundingsError
 from wukong.platform.aws import AwsPlatform
-from wukong.platform.probe import Environment, Probe, environment_here
+from wukong.platform.environment import Environment, Probe
+from wukong.platform.probe import environment_here
 from wukong.stack.cloudformation import Stack
 
 pytestmark = pytest.mark.embedded

@@ -19,7 +19,8 @@ from wukong.doctor.trial import trial
 from wukong.errors import WukongError
 from wukong.messages import Targets
 from wukong.platform.aws import LambdaGateway
-from wukong.platform.probe import Environment, Probe, environment_here
+from wukong.platform.environment import Environment, Probe
+from wukong.platform.probe import environment_here
 from wukong.platform.ramp import ramp
 from wukong.stack.cloudformation import Stack
 from wukong.stack.releases import Releases

@@ -35,8 +35,8 @@ from wukong.messages import (
 )
 from wukong.platform.batches import invoker_payload, sent_again
 from wukong.platform.costs import StartCosts
+from wukong.platform.environment import Environment, Probe
 from wukong.platform.interface import Platform, PlatformError, Provision, guided
-from wukong.platform.probe import Environment, Probe
 from wukong.platform.ramp import ramp
 from wukong.storage import Storage, StorageError
 

@@ -6,13 +6,11 @@ import abc
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from wukong.errors import WukongError
 from wukong.messages import ExecutorEvent, InvokerReport, Start, Targets
-
-if TYPE_CHECKING:
-    from wukong.platform.probe import Environment, Probe
+from wukong.platform.environment import Environment, Probe
 
 SHARES = 4
 """A group is at most one of so many shares of what is left for each Executor."""

@@ -1,115 +1,29 @@
-"""The probe: asks an Executor what it runs on, before anything is computed there.
+"""What a process runs on: an Executor that is asked (`answer`), or this one (`environment_here`).
 
-    client ──Probe──> Executor ──Environment──> client
-
-The same is told of the client's own process (`environment_here`), so that both can be compared.
+Both say it in the same words (wukong/platform/environment.py), so that they can be compared.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import pkgutil
 import platform
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Self
 
 from wukong import __version__
 from wukong.errors import WukongError
-from wukong.messages import PROTOCOL, field_of, header
 from wukong.platform import surroundings
+from wukong.platform.environment import Environment, Probe
 
 COMPARED = ("dask", "numpy", "cloudpickle", "pandas", "pyarrow", "scipy", "scikit-learn")
 """Distributions whose objects travel between client and Executors."""
 
 LAYERS = "/opt"
 """Where Lambda unzips layers: https://docs.aws.amazon.com/lambda/latest/dg/chapter-layers.html"""
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """Asks an Executor what it runs on.
-
-    Attributes
-    ----------
-    find
-        Top-level modules of which it says whether they can be imported, however they are installed.
-    thorough
-        Whether it also reaches for its store, and measures its code and layers.
-    """
-
-    find: tuple[str, ...] = ()
-    thorough: bool = False
-
-    def to_bytes(self) -> bytes:
-        """Give the payload of an `Invoke` call."""
-        message = {"wukong": "probe", "protocol": PROTOCOL}
-        return json.dumps({**message, "find": self.find, "thorough": self.thorough}).encode()
-
-    @classmethod
-    def from_event(cls, event: object) -> Self:
-        """Check and read a payload; raises `MessageError` that names the field."""
-        message = header(event, "probe")
-        find = tuple(map(str, field_of(message, "find", list)))
-        return cls(find, message.get("thorough") is True)
-
-
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """What a process runs on.
-
-    Attributes
-    ----------
-    release, python, machine
-        Of Wukong, of Python, and the processor's architecture.
-    versions
-        Of distributions that both sides of a run should have alike; those that are there.
-    modules
-        Top-level modules that can be imported, without the standard library's.
-    memory_bytes, processors
-        How much of either the process may use.
-    unzipped_bytes
-        The size of code and layers; None if it was not measured.
-    store
-        What was wrong with the store; empty if it answered, None if it was not asked.
-    """
-
-    release: str
-    python: str
-    machine: str
-    versions: Mapping[str, str]
-    modules: frozenset[str]
-    memory_bytes: int
-    processors: int
-    unzipped_bytes: int | None = None
-    store: str | None = None
-
-    def to_event(self) -> dict[str, Any]:
-        """Give the JSON object that goes over the wire."""
-        fields = {name: getattr(self, name) for name in self.__slots__}
-        fields |= {"versions": dict(self.versions), "modules": sorted(self.modules)}
-        return {"wukong": "environment", "protocol": PROTOCOL, **fields}
-
-    @classmethod
-    def from_event(cls, event: object) -> Self:
-        """Check and read an answer; raises `MessageError` that names the field."""
-        message = header(event, "environment")
-        return cls(
-            release=field_of(message, "release", str),
-            python=field_of(message, "python", str),
-            machine=field_of(message, "machine", str),
-            versions=dict(field_of(message, "versions", dict)),
-            modules=frozenset(map(str, field_of(message, "modules", list))),
-            memory_bytes=field_of(message, "memory_bytes", int),
-            processors=field_of(message, "processors", int),
-            unzipped_bytes=message.get("unzipped_bytes"),
-            store=message.get("store"),
-        )
 
 
 def environment_here() -> Environment:
