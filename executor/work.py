@@ -147,6 +147,7 @@ class Work:
                 lambda: self._waiting or self._kept or self.failed or not self._busy
             )
             if self.failed or not (self._waiting or self._kept):
+                self._cancel()
                 self._worth.set()
                 return False
             self._busy += 1
