@@ -56,8 +56,10 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	@touch $@
 
 # Newer pins: needs uv. One lock for all supported Pythons; no registry address is written into it.
+# What only benchmarks need is not in it.
+EXTRAS := --extra embedded --extra svc --extra dataframe --extra docs --extra dev
 lock:
-	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+	uv pip compile pyproject.toml $(EXTRAS) --universal --python-version 3.11 \
 		--generate-hashes --no-annotate --upgrade --quiet -o requirements.lock
 
 clean:
