@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test oldest soak peer lint format schema lock clean
+.PHONY: demo test oldest soak peer lint format schema cli lock clean
 
 demo: $(VENV)/installed
 	$(BIN)/wukong demo
@@ -47,6 +47,10 @@ format: $(VENV)/installed
 schema: $(VENV)/installed
 	$(BIN)/python -c 'import json; from bootstrap.manual import manual_schema; \
 		print(json.dumps(manual_schema(), indent=2))' > docs/manual-event.schema.json
+
+# The verbs in docs/cli.md, from the app itself; a test compares them.
+cli: $(VENV)/installed
+	$(BIN)/python -m wukong.cli.reference docs/cli.md
 
 $(VENV)/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Wukong needs Python 3.11 or later; say which: make PYTHON=python3.13 demo")'

@@ -1,8 +1,9 @@
-"""What `import wukong` costs beside `python -c pass`, and what a ping and a first run import.
+"""What `import wukong`, help, a ping and a first run cost beside `python -c pass`.
 
 Method: each command is a process of its own, with compiled bytecode in place; all of them take
 turns in each round, so that a drifting clock hits all alike; the median of the rounds counts.
-Target: `import wukong` takes less than 1.5 times `python -c pass`, plus 60 ms.
+Targets: `import wukong` takes less than 1.5 times `python -c pass`, plus 60 ms; the help of each
+verb is there within 300 ms.
 
     python benchmarks/start_up.py [rounds]
 """
@@ -14,6 +15,14 @@ import subprocess
 import sys
 import time
 
+HELP = (
+    "import sys; sys.argv[1:] = {}; sys.stdout = open('/dev/null', 'w'); "
+    "from wukong.cli.main import run; run()"
+)
+HELPS = ("", "deploy ", "plan ", "run ", "runs ", "doctor ", "config ", "local up ")
+
+HELP_SECONDS = 0.3
+
 COMMANDS = {
     "python -c pass": "pass",
     "import wukong": "import wukong",
@@ -22,6 +31,7 @@ COMMANDS = {
     ),
     "Executor ready to run": "import executor.driver, wukong.storage.valkey",
     "import wukong.client": "import wukong.client",
+    **{f"wukong {words}--help": HELP.format(f"{words}--help".split()) for words in HELPS},
 }
 
 
@@ -44,6 +54,8 @@ def main() -> None:
     for name, median in medians.items():
         print(f"{name:26} {median * 1000:7.1f} ms   {median / base:5.2f} x pass")
     allowed = 1.5 * base + 0.060
+    slowest = max(median for name, median in medians.items() if name.endswith("--help"))
+    print(f"slowest help: {slowest * 1000:.1f} ms of {HELP_SECONDS * 1000:.0f} ms")
     own = medians["import wukong"]
     print(f"import wukong: {own * 1000:.1f} ms of {allowed * 1000:.1f} ms (1.5 x pass + 60 ms)")
 

@@ -20,12 +20,11 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 from botocore.exceptions import BotoCoreError, ClientError
 
 from bootstrap.errors import PackageError
+from bootstrap.package import Package
 from bootstrap.retry import mapped
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
-
-    from bootstrap.package import Package
 
 UNZIPPED_BYTES = 262_144_000
 """Limit of a package and its layers together, unzipped (250 MB).

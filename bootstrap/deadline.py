@@ -72,10 +72,13 @@ def alarm(deadline: Deadline) -> Iterator[None]:
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, max(deadline.remaining(), 0.001))
     try:
-        yield
+        try:
+            yield
+        finally:
+            # Inside, as it may ring just before this is done.
+            signal.setitimer(signal.ITIMER_REAL, 0)
     except _TimeUpError:
         hint = "Send the event again."
         raise DeadlineError("A call to AWS hung until the time was up.", hint) from None
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -16,9 +16,11 @@ from bootstrap.answer import Answer, FunctionAnswer, Release, Status
 from bootstrap.errors import (
     BootstrapError,
     ConflictError,
+    DeletedMeanwhileError,
     FunctionBrokenError,
     PackageError,
     SmokeTestError,
+    UnreachableError,
 )
 from bootstrap.events import Request, Trigger
 from bootstrap.found import Deployed
@@ -43,6 +45,7 @@ from bootstrap.plan import (
 from bootstrap.prune import prune
 from bootstrap.record import release_name, timestamp
 from bootstrap.release import Candidate, Occasion
+from bootstrap.settings import Settings
 from bootstrap.spec import ALIAS, Unset
 from bootstrap.surroundings import Surroundings
 
@@ -59,24 +62,25 @@ logger = Logger(service="bootstrap", child=True)
 def deploy(request: Request, around: Surroundings) -> Answer:
     """Make the package, with the wanted configuration, the live release.
 
-    A stack also configures the package that is live if the newest is a bad one: what somebody
-    uploaded is no reason for an update, or for the one that takes it back, to fail.
+    A stack also configures the package that is live, with the layers that it has, if a newer one is
+    bad: what somebody uploaded is no reason for an update, or for the one that takes it back, to
+    fail.
     """
     try:
         return _until_undisturbed(request, around)
     except (PackageError, SmokeTestError, FunctionBrokenError) as error:
         if request.trigger is not Trigger.CLOUDFORMATION or request.package_version:
             raise
-        logger.warning("the newest package is refused", problem=error.message)
+        logger.warning("the newest is refused", problem=error.message)
         answer = _with_the_live_package(request, around)
         if answer is None:
             raise
-        told = f"{answer.message} The newest package is not: {error.message}"
+        told = f"{answer.message} What is newer is not: {error.message}"
         return replace(answer, message=told)
 
 
 def _with_the_live_package(request: Request, around: Surroundings) -> Answer | None:
-    """Deploy as `_until_undisturbed`; None if no other package is live, or it fails as well."""
+    """Deploy as `_until_undisturbed`; None if nothing older is live, or it fails as well."""
     try:
         answer = _until_undisturbed(replace(request, keeps_live=True), around)
     except (PackageError, SmokeTestError, FunctionBrokenError) as error:
@@ -101,12 +105,36 @@ def _deploy_once(request: Request, around: Surroundings) -> Answer:
     if isinstance(outlook, Answer):
         return outlook
     plan = outlook.plan
+    if plan.status is not Status.UNCHANGED or outlook.holds_more:
+        renewed = _as_configured_now(request, around)
+        if renewed != request:
+            return _deploy_once(renewed, around)
     logger.info("planned", status=plan.status, plan=str(plan).splitlines())
     around.progress.expect(steps(outlook))
-    candidates = _apply(request, outlook, around)
+    try:
+        candidates = _apply(request, outlook, around)
+    except (ConflictError, UnreachableError, DeletedMeanwhileError) as error:
+        creates = any(function.creates for function in plan.functions)
+        if creates or isinstance(error, DeletedMeanwhileError):
+            arns = [arn for function in plan.functions for arn in function.wanted.layers]
+            stop.clean_up(request, around, arns)
+        raise
     if candidates:
         prune(plan, around)
     return _answer(plan, candidates)
+
+
+def _as_configured_now(request: Request, around: Surroundings) -> Request:
+    """Give the request as the bootstrap function's settings are now.
+
+    This process has those of its start, and would undo a stack update that came since. They are
+    read after the pair: an update that comes still later changes the pair, which is a conflict.
+    CloudFormation says itself what is wanted, and only once its function has the settings.
+    """
+    if request.trigger is Trigger.CLOUDFORMATION:
+        return request
+    variables = around.api.read_variables(around.function_arn)
+    return replace(request, configured=(Settings.from_environment(variables).wishes(),))
 
 
 def steps(outlook: Outlook) -> list[str]:
@@ -196,12 +224,9 @@ def _prepare(request: Request, plan: Plan, around: Surroundings) -> Mapping[str,
         started = [(f, step) for f, step in zip(plan.functions, pair, strict=True) if step]
         for function, step in started:
             logger.info("writing", function=function.spec.function_name, step=type(step).__name__)
-            _write(api, plan, function, step, latest.get(function.spec.function_name))
-        created = [
-            f.spec.function_name for f, step in started if isinstance(step, Create | Replace)
-        ]
-        if created:
-            stop.heed(request, around, created)
+            _write(around, plan, function, step, latest.get(function.spec.function_name))
+        if any(function.creates for function, _ in started):
+            stop.heed(request, around)
         for function, step in started:
             latest[function.spec.function_name] = api.settle(function.spec.function_name)
             around.progress.tick(_step(function, step))
@@ -209,11 +234,16 @@ def _prepare(request: Request, plan: Plan, around: Surroundings) -> Mapping[str,
 
 
 def _write(
-    api: LambdaApi, plan: Plan, function: FunctionPlan, step: Preparation, current: Deployed | None
+    around: Surroundings,
+    plan: Plan,
+    function: FunctionPlan,
+    step: Preparation,
+    current: Deployed | None,
 ) -> None:
-    name, wanted, package = function.spec.function_name, function.wanted, plan.package
+    api, name = around.api, function.spec.function_name
+    wanted, package = function.wanted, plan.package
     tags = {} if isinstance(function.spec.tags, Unset) else dict(function.spec.tags)
-    tags |= claim.ours(plan.owner, plan.resource)
+    tags |= {**claim.ours(plan.owner, plan.resource), claim.CREATED: around.request_id}
     match step, current:
         case Create(), _:
             api.create(name, wanted, package, tags)

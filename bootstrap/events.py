@@ -94,7 +94,7 @@ class Request:
     force
         Whether to deploy what is held, or to roll back to what does not answer a ping.
     keeps_live
-        Whether the package that is live stays, whatever the newest is.
+        Whether the package and the layers that are live stay, whatever the newest are.
     to, count
         The release to roll back to, and how many releases to list.
     """

@@ -7,14 +7,16 @@ Writes return before Lambda has finished them: `settle` waits for that.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ReadTimeoutError
 
 from bootstrap.configuration import Configuration
 from bootstrap.deadline import Deadline
-from bootstrap.errors import DeletedMeanwhileError, FunctionBrokenError
+from bootstrap.errors import DeletedMeanwhileError, FunctionBrokenError, SmokeTestError
 from bootstrap.found import Asynchronous, Deployed
 from bootstrap.lambda_reader import (
     FIRST_POLL_SECONDS,
@@ -171,6 +173,11 @@ class LambdaApi(LambdaReader):
         """Invoke a version; gives the FunctionError, empty if there was none, and the answer.
 
         What waiting cures is waited for until the deadline, or `patience` seconds.
+
+        Raises
+        ------
+        SmokeTestError
+            If it is silent.
         """
         # Made when it is needed: most events deploy nothing.
         client = self._ping_client or boto3.client("lambda", config=PING)
@@ -184,8 +191,20 @@ class LambdaApi(LambdaReader):
                 Payload=payload,
             )
 
+        def insist() -> InvocationResponseTypeDef:
+            """Ask again after a silence, as an answer can be lost; two are the version's own."""
+            with suppress(ReadTimeoutError):
+                return invoke()
+            try:
+                return invoke()
+            except ReadTimeoutError:
+                raise SmokeTestError(
+                    f"{name}:{version} did not answer a ping within {PING_SECONDS} seconds, twice.",
+                    "Look into the function's log for what it waits for.",
+                ) from None
+
         deadline = self._deadline if patience is None else self._deadline.within(patience)
-        answer = patiently(invoke, f"{name}:{version}", deadline)
+        answer = patiently(insist, f"{name}:{version}", deadline)
         return answer.get("FunctionError", ""), answer["Payload"].read()
 
     def create_alias(self, name: str, version: str, description: str) -> str:

@@ -118,6 +118,11 @@ class LambdaReader:
         """Read the tags of a function."""
         return self._call(arn, self._client.list_tags, Resource=arn).get("Tags", {})
 
+    def read_variables(self, name: str) -> Mapping[str, str]:
+        """Read the environment variables of a function."""
+        read = self._client.get_function_configuration
+        return deployed(self._call(name, read, FunctionName=name)).configuration.environment
+
     def read_alias(self, name: str, component: Component) -> Alias | None:
         """Read where `live` points; None if there is no such alias."""
         answer = self._find(name, self._client.get_alias, FunctionName=name, Name=ALIAS)

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from bootstrap import package as packages
 from bootstrap.contents import MANIFEST, Contents, read_contents
-from bootstrap.errors import PackageError
+from bootstrap.errors import BootstrapError, PackageError
 from bootstrap.events import LAYERS_FOLDER
 from bootstrap.package import Package
 from bootstrap.record import short
@@ -25,7 +25,11 @@ from bootstrap.spec import Architecture, Runtime, Wishes
 
 if TYPE_CHECKING:
     from bootstrap.lambda_api import LambdaApi
+    from bootstrap.lambda_reader import LayerVersion
     from bootstrap.surroundings import Surroundings
+
+TRIES = 2
+"""How often to try to delete a layer, as nobody comes back for it."""
 
 logger = Logger(service="bootstrap", child=True)
 
@@ -67,9 +71,8 @@ def find_uploads(around: Surroundings, names: Iterable[str]) -> dict[str, Packag
 def provide(around: Surroundings, name: str, package: Package, *, writes: bool) -> Layer:
     """Give the layer version of a zip; it is published if it is not yet, and `writes` allows it."""
     layer = f"{around.settings.layer_prefix}{name}"
-    for version in around.api.list_layer_versions(layer):
-        source = _Source.parse(version.description)
-        if source and source.package == short(package.id):
+    for version, source in _published(around, layer):
+        if source.package == short(package.id):
             return Layer(name, package, version.arn, source.unzipped)
     contents = read_contents(around.s3, package)
     fits = _fits(package, contents)
@@ -80,6 +83,49 @@ def provide(around: Surroundings, name: str, package: Package, *, writes: bool) 
         around.progress.tick(f"publish layer {name}")
         logger.info("published layer", layer=arn)
     return Layer(name, package, arn, contents.unzipped)
+
+
+def prune(around: Surroundings, had: Iterable[str], attached: Iterable[str]) -> None:
+    """Delete the versions of our layers that no version of a function has, but for the newest."""
+    for layer in _ours(around, had):
+        for version, _ in _published(around, layer)[1:]:
+            if version.arn not in attached:
+                around.api.delete_layer_version(layer, version.number)
+                logger.info("pruned", layer=version.arn)
+
+
+def delete(around: Surroundings, arns: Iterable[str]) -> None:
+    """Delete all that was published of these layers; what cannot be is no reason to fail."""
+    left = _ours(around, arns)
+    for _ in range(TRIES):
+        left = [layer for layer in left if not _is_deleted(around, layer)]
+
+
+def _is_deleted(around: Surroundings, layer: str) -> bool:
+    """Delete what we published of a layer, and tell whether that went well."""
+    try:
+        for version, _ in _published(around, layer):
+            around.api.delete_layer_version(layer, version.number)
+    except BootstrapError as error:
+        logger.warning("left a layer", layer=layer, problem=error.message)
+        return False
+    return True
+
+
+def _ours(around: Surroundings, arns: Iterable[str]) -> list[str]:
+    """Name the layers among ARNs that may be ours by their names."""
+    names = {arn.split(":")[6] for arn in arns if arn.startswith("arn:")}
+    return sorted(name for name in names if name.startswith(around.settings.layer_prefix))
+
+
+def _published(around: Surroundings, layer: str) -> list[tuple[LayerVersion, _Source]]:
+    """List the versions of a layer that we published, the newest first.
+
+    Somebody else's layer can have a name that begins like ours.
+    """
+    versions = around.api.list_layer_versions(layer)
+    sources = [(version, _Source.parse(version.description)) for version in versions]
+    return [(version, source) for version, source in sources if source]
 
 
 def attached(layers: Iterable[str], prefix: str, name: str) -> str | None:

@@ -70,6 +70,7 @@ def look_ahead(
         return Answer(Status.STALE, "A later upload replaced this one; its own event deploys it.")
     pair = pair or read_pair(request, around)
     check_owners(request.spec, pair)
+    _refuse_one_for_both(request)
     record = later(*(found.record if found else None for found in pair))
     held_back = _held_back(request, newest, uploaded, record)
     if held_back:
@@ -85,7 +86,12 @@ def look_ahead(
     zips |= layers.find_uploads(around, sorted(names - zips.keys()))
     prefix = around.settings.layer_prefix
     attached = {name: layers.attached(_live_layers(pair), prefix, name) for name in names}
-    absent = [name for name in sorted(names) if zips[name] is None and attached[name] is None]
+    if request.keeps_live:
+        zips = {name: found for name, found in zips.items() if not attached[name]}
+        is_newest = newest is not None and newest.id == package.id
+        if is_newest and len(zips) == len(names):
+            return _awaiting(request, "another package, or another layer,")
+    absent = [name for name in sorted(names) if zips.get(name) is None and attached[name] is None]
     if absent:
         return _awaiting(request, ", ".join(f"s3://{bucket}/layers/{name}.zip" for name in absent))
     provided = {
@@ -110,6 +116,15 @@ def read_pair(request: Request, around: Surroundings) -> Pair:
         around.api.read(spec.function_name, spec.component) for spec in request.spec.functions
     )
     return executor, invoker
+
+
+def _refuse_one_for_both(request: Request) -> None:
+    executor, invoker = (function.function_name for function in request.spec.functions)
+    if executor == invoker:
+        raise EventError(
+            f"Field 'invoker.function_name': {invoker} is the Executor's name.",
+            "The Executor and the Invoker are two functions.",
+        )
 
 
 def _is_fresh(request: Request, newest: Package | None, zips: Mapping[str, Package | None]) -> bool:
@@ -147,7 +162,7 @@ def _chosen(
 ) -> Package | None:
     """Give the package that is to be live: a certain one, or the newest, or the one that is.
 
-    None if there is none, or if another than the newest was to stay and there is no other.
+    None if there is none, or if the one that is live was to stay and nobody knows which that is.
     """
     bucket, key = around.settings.bucket, around.settings.key
     if request.package_version:
@@ -157,9 +172,8 @@ def _chosen(
     live = record.package if record else ""
     if newest is None:
         return packages.resolve(around.s3, bucket, key, live) if live else None
-    if request.keeps_live:
-        known = live and live != newest.id
-        return packages.resolve(around.s3, bucket, key, live) if known else None
+    if request.keeps_live and live != newest.id:
+        return packages.resolve(around.s3, bucket, key, live) if live else None
     if record is None or request.force or not record.holds(newest.id) or live == newest.id:
         return newest
     return _version(around, live, f"is live since s3://{bucket}/{key} was rolled back")
@@ -213,6 +227,8 @@ def _still_held(
     provided: Mapping[str, Layer],
 ) -> tuple[str, ...]:
     """Keep holding back what was left out this time too, and a newer package than was asked for."""
+    if request.keeps_live:
+        return record.held if record else ()
     candidates = [layer.arn for layer in provided.values()]
     is_newer = newest is not None and newest.id != package.id
     if newest is not None and (is_newer or (record and record.package == newest.id)):

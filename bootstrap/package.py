@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, TypedDict
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from bootstrap.contents import check_size
 from bootstrap.events import Upload
 from bootstrap.retry import mapped
 
@@ -82,8 +81,8 @@ def resolve(client: S3Client, bucket: str, key: str, version_id: str = "") -> Pa
     try:
         head = client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED", **version)
     except ClientError as error:
-        # S3 answers a version that was never one with 400.
-        absent = {404, 400} if version_id else {404}
+        # S3 answers a version that was never one with 400, and one that marks a deletion with 405.
+        absent = {400, 404, 405} if version_id else {404}
         if error.response["ResponseMetadata"]["HTTPStatusCode"] in absent:
             return None
         raise mapped(error, f"s3://{bucket}/{key}") from error
@@ -106,14 +105,10 @@ def resolve(client: S3Client, bucket: str, key: str, version_id: str = "") -> Pa
 def hashed(client: S3Client, package: Package) -> Package:
     """Give the package with its SHA-256, streaming its bytes if S3 does not know it.
 
-    Raises
-    ------
-    PackageError
-        If it is too big to be worth reading.
+    How many there are is not checked: whoever asks has read the contents, which refuses too many.
     """
     if package.sha256:
         return package
-    check_size(package.where, package.size, "")
     digest = hashlib.sha256()
     try:
         answer = client.get_object(

@@ -109,6 +109,11 @@ class FunctionPlan:
     settings: tuple[Setting, ...]
 
     @property
+    def creates(self) -> bool:
+        """Whether the function is created."""
+        return any(isinstance(step, Create | Replace) for step in self.preparations)
+
+    @property
     def status(self) -> Status:
         """What this makes of the live version."""
         if not (self.preparations or self.release or self.settings):
@@ -204,6 +209,9 @@ def _plan_function(
     tags = claim.missing(found.marks, deployment.owner, deployment.resource)
     if claim.OWNER in tags:
         changes += (Change("owner", found.owner or "none", deployment.owner),)
+    elif tags:
+        before = found.marks.get(claim.RESOURCE, "none")
+        changes += (Change("resource", before, deployment.resource),)
     asynchronous = _asynchronous(spec, found)
     settings = ((Claim(tags),) if tags else ()) + _settings(spec, found, asynchronous)
     return FunctionPlan(

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from aws_lambda_powertools import Logger
 
+from bootstrap import layers
 from bootstrap.found import Deployed
 from bootstrap.inspection import list_releases
 from bootstrap.plan import Plan
@@ -42,7 +43,7 @@ def prune(plan: Plan, around: Surroundings) -> None:
         ]
         attached = {arn for version in left for arn in version.configuration.layers}
         had = {arn for found in versions for v in found for arn in v.configuration.layers}
-        _prune_layers(around, had, attached)
+        layers.prune(around, had, attached)
     except Exception:
         # Whatever it is, the release is live, and saying that it failed would be wrong.
         logger.exception("not pruned")
@@ -76,14 +77,3 @@ def _prune_one(
         around.api.delete_version(name, version.version)
         logger.info("pruned", function=name, version=version.version)
     return left
-
-
-def _prune_layers(around: Surroundings, had: set[str], attached: set[str]) -> None:
-    """Delete the versions of our layers that no version of a function has, but for the newest."""
-    prefix = around.settings.layer_prefix
-    layers = {arn.split(":")[6] for arn in had}
-    for layer in sorted(name for name in layers if name.startswith(prefix)):
-        for version in around.api.list_layer_versions(layer)[1:]:
-            if version.arn not in attached:
-                around.api.delete_layer_version(layer, version.number)
-                logger.info("pruned", layer=version.arn)

@@ -37,6 +37,13 @@ logger = Logger(service="bootstrap", child=True)
 
 PING = b'{"wukong":"ping"}'
 
+SWITCH_SECONDS = 30.0
+"""Without so much time no switch is begun: a pair that is half switched at the end would stay so
+until an event comes again."""
+
+SECRET_CHARACTERS = 6
+"""How long the value of a variable is at least that may be a secret."""
+
 
 @dataclass(frozen=True, slots=True)
 class Occasion:
@@ -182,14 +189,21 @@ def smoke_test(around: Surroundings, candidate: Candidate) -> None:
     SmokeTestError
         If the answer is an error or not that component's pong.
     """
-    candidate.smoke = ping(around.api, candidate.name, candidate.version, candidate.component)
+    variables = candidate.plan.wanted.environment
+    where = candidate.name, candidate.version, candidate.component
+    candidate.smoke = ping(around.api, *where, variables)
     around.progress.tick(f"smoke-test {candidate.name}")
 
 
 def ping(
-    api: LambdaApi, name: str, version: str, component: Component, patience: float | None = None
+    api: LambdaApi,
+    name: str,
+    version: str,
+    component: Component,
+    variables: Mapping[str, str],
+    patience: float | None = None,
 ) -> Mapping[str, Any]:
-    """Give a version's answer to a ping.
+    """Give a version's answer to a ping; what a bad one says is told without its `variables`.
 
     Raises
     ------
@@ -202,14 +216,24 @@ def ping(
     error, payload = api.ping(name, version, PING, patience)
     answer = _json(payload)
     if error:
-        said = answer.get("errorMessage", "") if isinstance(answer, Mapping) else ""
-        raise _not_well(where, f"{error} error: {said!s:.500}")
+        told = answer.get("errorMessage", "") if isinstance(answer, Mapping) else ""
+        raise _not_well(where, f"{error} error: {_hidden(str(told), variables):.500}")
     if not isinstance(answer, Mapping) or answer.get("wukong") != "pong":
-        raise _not_well(where, f"the answer to a ping was {payload[:200]!r}")
+        told = _hidden(payload.decode(errors="replace"), variables)
+        raise _not_well(where, f"the answer to a ping was {told:.200}")
     if answer.get("component") != component:
-        raise _not_well(where, f"it says it is {answer.get('component')!r}, not {component!r}")
+        told = _hidden(repr(answer.get("component")), variables)
+        raise _not_well(where, f"it says it is {told:.200}, not {component!r}")
     logger.info("smoke test passed", function=name, version=version)
     return answer
+
+
+def _hidden(text: str, variables: Mapping[str, str]) -> str:
+    """Hide the values of variables, which may be secrets; short ones are too common for that."""
+    values = (value for value in variables.values() if len(value) >= SECRET_CHARACTERS)
+    for value in sorted(values, key=len, reverse=True):
+        text = text.replace(value, "***")
+    return text
 
 
 def _json(payload: bytes) -> object:
@@ -234,12 +258,19 @@ def switch_all(around: Surroundings, switches: Iterable[Switch]) -> None:
     ConflictError
         If somebody else switched meanwhile, and all is as it was before.
     DeadlineError
-        If time was up; both versions have passed their tests, so the next event only goes on.
+        If time was up, or nearly; both versions have passed their tests, so the next event only
+        goes on.
     DeletedMeanwhileError
         If there is nothing to switch any more.
     SwitchError
         With the cause, and what could not be switched back.
     """
+    switches = tuple(switches)
+    if switches and around.deadline.remaining() < SWITCH_SECONDS:
+        raise DeadlineError(
+            f"{around.deadline.remaining():.0f} seconds are too few to switch both functions.",
+            "The same event again continues where this one stopped.",
+        )
     done: list[tuple[Switch, str]] = []
     for switch in switches:
         try:
@@ -263,6 +294,11 @@ def _switch(api: LambdaApi, switch: Switch) -> str:
         if alias is None:
             return api.create_alias(switch.name, switch.version, record)
         return api.update_alias(switch.name, switch.version, record, alias.revision_id)
+    except DeletedMeanwhileError as error:
+        if api.read_holding(switch.name) is None:
+            raise
+        # Only the alias or the version is gone: what is there decides.
+        raise ConflictError(error.message, error.hint) from error
     except (ConflictError, UnreachableError):
         # Our own write whose answer was lost, or a deployment of the same release beside us.
         now = api.read_alias(switch.name, switch.component)

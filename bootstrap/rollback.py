@@ -146,7 +146,8 @@ def _smoke_test(request: Request, around: Surroundings, half: _Half) -> None:
     """Ping a version, not for long: what is live may be the reason why nothing else can run."""
     name, version = half.spec.function_name, half.target.version
     try:
-        ping(around.api, name, version, half.spec.component, PATIENCE_SECONDS)
+        variables = half.target.configuration.environment
+        ping(around.api, name, version, half.spec.component, variables, PATIENCE_SECONDS)
     except (SmokeTestError, ThrottledError, UpdateInProgressError) as error:
         if not request.force:
             error.hint += ' To switch all the same: {"action": "rollback", "force": true}.'

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-from aws_lambda_powertools import Logger
-
-from bootstrap import claim, stop
+from bootstrap import claim, layers, stop
 from bootstrap.answer import Answer, FunctionAnswer, Status
-from bootstrap.errors import BootstrapError
 from bootstrap.events import Request, Trigger
 from bootstrap.spec import FunctionSpec
 from bootstrap.surroundings import Surroundings
-
-logger = Logger(service="bootstrap", child=True)
 
 
 def delete(request: Request, around: Surroundings) -> Answer:
     """Delete both functions; what is gone already, or not ours, is left and not an error."""
     stop.leave(request, around)
-    layers: set[str] = set()
-    functions = tuple(
-        _delete(request, around, spec, layers) for spec in reversed(request.spec.functions)
-    )
-    _delete_layers(around, layers)
+    functions = tuple(_delete(request, around, spec) for spec in reversed(request.spec.functions))
     told = "; ".join(f"{function.name}: {function.changes[0]}" for function in functions)
     return Answer(Status.DELETED, f"{told}.", functions=functions)
 
 
-def _delete(
-    request: Request, around: Surroundings, spec: FunctionSpec, layers: set[str]
-) -> FunctionAnswer:
-    """Delete one, and add the layers that it had."""
+def _delete(request: Request, around: Surroundings, spec: FunctionSpec) -> FunctionAnswer:
+    """Delete one, and first the layers that it has: without it nobody would know of them."""
 
     def answer(status: Status, change: str) -> FunctionAnswer:
         return FunctionAnswer(
@@ -42,25 +31,14 @@ def _delete(
     tags = found.marks
     if why := claim.why_not_ours(tags, request.owner, request.resource):
         return answer(Status.IGNORED, f"left: {why}")
-    if claim.FORMER in tags and request.trigger is Trigger.CLOUDFORMATION:
-        _hand_back(around, found.arn, tags[claim.FORMER])
-        return answer(Status.IGNORED, f"left: handed back to {tags[claim.FORMER]}")
+    former = claim.former(tags, request.owner)
+    if former and request.trigger is Trigger.CLOUDFORMATION:
+        _hand_back(around, found.arn, former)
+        return answer(Status.IGNORED, f"left: handed back to {former}")
+    layers.delete(around, found.layers)
     around.api.delete(spec.function_name)
-    layers.update(arn.split(":")[6] for arn in found.layers)
     around.progress.tick(f"delete {spec.function_name}")
     return answer(Status.DELETED, "deleted")
-
-
-def _delete_layers(around: Surroundings, names: set[str]) -> None:
-    """Delete what was published of our layers; what cannot be deleted is no reason to fail."""
-    for name in sorted(names):
-        if not name.startswith(around.settings.layer_prefix):
-            continue
-        try:
-            for version in around.api.list_layer_versions(name):
-                around.api.delete_layer_version(name, version.number)
-        except BootstrapError as error:
-            logger.warning("left a layer", layer=name, problem=error.message)
 
 
 def _hand_back(around: Surroundings, arn: str, former: str) -> None:

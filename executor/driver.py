@@ -60,7 +60,7 @@ class Driver:
         self._token = uuid.uuid4().hex[:TOKEN_LENGTH]
         self._work = Work(event, storage, self._token, platform)
         self._heartbeat = Heartbeat(storage, event.run, self._work.start_again)
-        self._limits = Limits(seconds_left, start_seconds)
+        self._limits = Limits(seconds_left, start_seconds, place.memory_mb)
         self._walkers = [self._walker() for _ in range(threads)]
         self._heartbeat.look_after(
             Overtime(self._work, self._heartbeat, self._walkers, self._limits)

@@ -7,12 +7,17 @@ paying for Dask, and Dask is loaded once for each execution environment.
 from __future__ import annotations
 
 import platform as machine
-from typing import Any
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
 
 from wukong import __version__
-from wukong.messages import ExecutorEvent, Pong, is_ping
+from wukong.messages import ExecutorEvent, Pong, is_ping, is_probe
 from wukong.platform import surroundings
 from wukong.platform.context import Context, inside_function
+from wukong.platform.lines import log
+
+if TYPE_CHECKING:
+    from executor.modules import Carried
 
 
 def lambda_handler(event: object, context: Context) -> dict[str, Any]:
@@ -27,22 +32,33 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
     """
     if is_ping(event):
         return Pong("executor", __version__, machine.python_version()).to_event()
+    if is_probe(event):
+        from wukong.platform.environment import Probe
+        from wukong.platform.probe import answer
+
+        return answer(Probe.from_event(event)).to_event()
     message = ExecutorEvent.from_event(event)
+    log(wukong="begins", run=message.run, lineages=[one.segment for one in message.starts])
     from executor.driver import Driver
+    from executor.memory import limit_memory
     from executor.place import place_of, threads_for
 
+    store = surroundings.store()
+    if message.bundle is not None:
+        _carried().use(message.bundle, partial(store.read, message.run))
     _compute_nested_in_place()
     place = place_of(context.aws_request_id)
+    limit_memory(place.memory_mb)
     tally = Driver(
         message,
-        surroundings.store(),
+        store,
         surroundings.platform,
         lambda: context.get_remaining_time_in_millis() / 1000,
         place,
         start_seconds=surroundings.start_seconds(),
         threads=threads_for(place.memory_mb),
     ).execute()
-    return {
+    done = {
         "wukong": "executed",
         "run": message.run,
         "lineages": tally.lineages,
@@ -52,6 +68,16 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
         "passed_on": tally.passed_on,
         "kept": tally.kept,
     }
+    log(**done)
+    return done
+
+
+@cache
+def _carried() -> Carried:
+    """Keep what is unpacked while the environment is warm."""
+    from executor.modules import Carried
+
+    return Carried()
 
 
 def _compute_nested_in_place() -> None:

@@ -36,10 +36,10 @@ class Pace:
         """Tell whether a segment can be expected to be short."""
         return self._average.get(_kind(spec), SHORT_SECONDS) < SHORT_SECONDS
 
-    def room(self, spec: Spec, seconds: float) -> int:
-        """Give how many segments like this one take so long together; 0 if nobody knows yet."""
+    def room(self, spec: Spec, seconds: float) -> int | None:
+        """Give how many segments like this one take so long together; None if nobody knows yet."""
         average = self._average.get(_kind(spec))
-        return 0 if average is None else int(seconds / max(average, 1e-6))
+        return None if average is None else int(seconds / max(average, 1e-6))
 
 
 def _kind(spec: Spec) -> str:

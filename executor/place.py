@@ -49,13 +49,19 @@ def _count() -> itertools.count[int]:
 
 
 def _age() -> float:
-    """Give the seconds since this process was started; 0 where the system does not say.
+    """Give the seconds since this process was started; 0 where the system does not say."""
+    started = _started()
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started) if started else 0.0
 
-    Field 22 of its status is the start, in ticks since the machine was: proc_pid_stat(5).
+
+@lru_cache(maxsize=1)
+def _started() -> float:
+    """Give when this process was started, in seconds since the machine was.
+
+    Field 22 of its status, in ticks: proc_pid_stat(5).
     """
     try:
         fields = Path("/proc/self/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     except OSError:
         return 0.0
-    started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started)
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK")

@@ -4,7 +4,7 @@ The driver tells it things; it keeps a tuple for each segment, and writes all of
 the Executor, or every few thousand segments. The driver's steps of one segment follow one another,
 so the segment in hand needs no name until its output is packed.
 
-    reading ─> read ─> loading ─> loaded ─> computing ─> computed ─> packed ─> arrived
+    reading ─> read ─> loading ─> loaded ─> ran ─> packed ─> arrived
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ PIECE = 4096
 """So many segments are written at once, about 200 KB."""
 
 Data = bytes | bytearray | None
-Row = list[float]
-"""Columns as in `STEP_COLUMNS`."""
-
 ARRIVE, ARRIVED = (list(STEP_COLUMNS).index(name) for name in ("arrive", "arrived"))
 
-_now = time.perf_counter
+WIDTH = len(STEP_COLUMNS)
+
+_now = time.monotonic
 
 
 class Silent:
@@ -54,11 +53,8 @@ class Silent:
     def loaded(self) -> None:
         """Note that the segment could run."""
 
-    def computing(self) -> None:
-        """Note that its tasks begin."""
-
-    def computed(self) -> None:
-        """Note that its tasks have ended."""
+    def ran(self, began: float, seconds: float) -> None:
+        """Note when its tasks began (`time.monotonic`), and how long they took."""
 
     def packed(self, lineage: Lineage, claim: Claim, output: Packed) -> None:
         """Note that its output is ready to be sent."""
@@ -91,8 +87,8 @@ class Recorder(Silent):
         self._token = token
         self._place = place
         self._wall = time.time()
-        self._zero = self._at = self._computing = self._computed = self._starting = _now()
-        self._fetch = 0.0
+        self._zero = self._at = self._computing = self._starting = _now()
+        self._fetch = self._compute = 0.0
         self._has_read = False
         self._how = b""
         self._lineages: tuple[Start, ...] = ()
@@ -100,14 +96,15 @@ class Recorder(Silent):
         self._failed: int | None = None
         self._ready: dict[int, float] = {}
         self._began = 0.0
-        # Packed, and not yet known to have arrived.
-        self._open: dict[int, Row] = {}
+        # Packed, and not yet known to have arrived: where their rows are.
+        self._open: dict[int, int] = {}
         self._clear()
 
     def _clear(self) -> None:
-        self._rows: list[Row] = []
+        # One row after another: as a list of its own, each would cost twice as much.
+        self._cells: list[float] = []
         self._ways = bytearray()
-        self._hand_offs: list[tuple[float, float, int]] = []
+        self._hand_offs: list[float] = []
         self._traffic = [0] * len(Way)
 
     def began(self, begun: Sequence[Begun], stopped: int) -> None:
@@ -145,45 +142,43 @@ class Recorder(Silent):
         self._fetch = _now() - self._at
         self._has_read = False
 
-    def computing(self) -> None:
-        """Note that its tasks begin."""
-        self._computing = _now()
-
-    def computed(self) -> None:
-        """Note that its tasks have ended."""
-        self._computed = _now()
+    def ran(self, began: float, seconds: float) -> None:
+        """Note when its tasks began (`time.monotonic`), and how long they took."""
+        self._computing = began
+        self._compute = seconds
 
     def packed(self, lineage: Lineage, claim: Claim, output: Packed) -> None:
         """Note that its output is ready to be sent."""
-        self._open[claim.segment] = self._add(lineage, claim, _now() - self._computed, len(output))
+        pack = _now() - self._computing - self._compute
+        self._open[claim.segment] = self._add(lineage, claim, pack, len(output))
 
-    def _add(self, lineage: Lineage, claim: Claim, pack: float, size: int) -> Row:
+    def _add(self, lineage: Lineage, claim: Claim, pack: float, size: int) -> int:
+        """Add a row, and give its place."""
+        segment, zero, place = claim.segment, self._zero, len(self._cells)
         self._ways += self._how or bytes(len(claim.inputs))
-        zero = self._zero
-        row: Row = [
-            claim.segment,
+        self._cells += (
+            segment,
             lineage.segment,
-            self._ready.pop(claim.segment, self._began),
+            self._ready.pop(segment, self._began),
             self._at - zero,
             self._fetch,
             self._computing - zero,
-            self._computed - self._computing,
+            self._compute,
             pack,
             0.0,
             -1.0,
             size,
             len(claim.inputs),
-        ]
-        self._rows.append(row)
-        return row
+        )
+        return place
 
     def arrived(self, claim: Claim, seconds: float, here: Sequence[Claim]) -> None:
         """Note that the output is official, and which segments this has made ready here."""
         at = _now() - self._zero
-        row = self._open.pop(claim.segment, None)
+        place = self._open.pop(claim.segment, None)
         # None if it was written already, or if two epochs of a lineage are both here.
-        if row is not None:
-            row[ARRIVE], row[ARRIVED] = seconds, at
+        if place is not None:
+            self._cells[place + ARRIVE], self._cells[place + ARRIVED] = seconds, at
         for child in here:
             self._ready[child.segment] = at
 
@@ -194,23 +189,23 @@ class Recorder(Silent):
     def handed_off(self, accepted: int) -> None:
         """Note that they have been."""
         at = self._starting - self._zero
-        self._hand_offs.append((at, _now() - self._starting, accepted))
+        self._hand_offs += (at, _now() - self._starting, accepted)
 
     def failed(self, lineage: Lineage, claim: Claim) -> None:
         """Note that the segment in hand has ended the run."""
         self._failed = claim.segment
-        self._computed = _now()
         self._computing = max(self._computing, self._at)
+        self._compute = _now() - self._computing
         self._add(lineage, claim, 0.0, 0)
 
     def flush(self) -> None:
         """Write what is remembered, if it is much."""
-        if len(self._rows) >= PIECE:
+        if len(self._cells) >= PIECE * WIDTH:
             self._write()
 
     def close(self) -> None:
         """Write what is remembered; a record that cannot be written costs nobody anything."""
-        if self._lineages or self._rows:
+        if self._lineages or self._cells:
             self._write()
 
     def _write(self) -> None:
@@ -226,7 +221,7 @@ class Recorder(Silent):
             ended=_now() - self._zero,
             failed=self._failed,
             traffic=tuple(self._traffic),
-            steps=table(STEP_COLUMNS, self._rows),
+            steps=table(STEP_COLUMNS, self._cells),
             ways=array("B", self._ways),
             hand_offs=table(HAND_OFF_COLUMNS, self._hand_offs),
         )

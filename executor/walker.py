@@ -37,6 +37,7 @@ from executor.core import (
     TimeUp,
 )
 from executor.heartbeat import Heartbeat
+from executor.memory import explain
 from executor.recorder import Silent
 from executor.work import Work
 from wukong.graph.shared import shared_of
@@ -63,10 +64,13 @@ class Limits:
         Gives how long this invocation may still run.
     start_seconds
         What starting an Executor costs; segments that take less together are run in place.
+    memory_mb
+        The memory of the function; 0 outside of one.
     """
 
     seconds_left: Callable[[], float]
     start_seconds: float
+    memory_mb: int = 0
 
 
 class Walker:
@@ -236,18 +240,20 @@ class Walker:
         if not self._work.pace.is_short(spec):
             # What is done already is not to wait for it.
             self._flush()
-        self.recorder.computing()
         began = self.since = time.monotonic()
         try:
             values = walk.values
             values[claim.segment] = spec.run(values, self._on_task, self._work.event.retries)
         except BaseException as error:  # noqa: BLE001 - also SystemExit: a task must not end us
+            explain(error, self._limits.memory_mb)
             self._work.fail(self.task, "", error, self._inputs)
             return Failed(claim)
         finally:
             self.since = None
-        self._work.took(spec, time.monotonic() - began)
-        self.recorder.computed()
+        seconds = time.monotonic() - began
+        self._work.took(spec, seconds)
+        self.recorder.ran(began, seconds)
+        self._trim(walk, spec)
         return self._computed(walk, claim, spec)
 
     def _on_task(self, key: object, inputs: Iterable[object]) -> None:
@@ -336,23 +342,35 @@ class Walker:
 
     def _fan_out(self, walk: Walk, starts: Sequence[Start]) -> None:
         """Keep as many children as are worth less than starting an Executor; hand off the rest."""
-        room = self._room(walk)
-        self._work.keep(starts[:room])
-        if away := starts[room:]:
-            self.recorder.handing_off()
-            self.recorder.handed_off(self._work.hand_off(away, Reason.FAN_OUT, room))
-
-    def _room(self, walk: Walk) -> int:
-        """Give how many segments like the one that this lineage becomes are worth one start.
-
-        A started Executor costs its start, and reads what is in memory here.
-        """
-        worth = self._limits.start_seconds
+        worth = self._worth(walk)
         claims = [one.claim for one in walk.todo if isinstance(one, Fetch | Compute)]
         if not worth or not claims:
-            return 0
+            self._hand_off(starts)
+            return
         try:
-            spec = self._spec(walk, claims[0])
-        except Exception:  # noqa: BLE001 - whoever runs it is told
-            return 0
-        return self._work.pace.room(spec, worth + self._compression.seconds_for(walk.sent))
+            room = self._work.pace.room(self._spec(walk, claims[0]), worth)
+        except Exception:  # noqa: BLE001 - the specification cannot be read: whoever runs it is told
+            room = 0
+        if room is None:
+            self._work.keep(starts)
+            self._work.rent(worth)
+            return
+        self._work.keep(starts[:room])
+        if away := starts[room:]:
+            self._hand_off(away, room)
+
+    def _worth(self, walk: Walk) -> float:
+        """Give what it costs to have another Executor run a child: its start, and to read again."""
+        start = self._limits.start_seconds
+        return start and start + self._compression.seconds_for(walk.sent)
+
+    def _trim(self, walk: Walk, spec: Spec) -> None:
+        """Now that a segment has run: hand off what is kept beyond what is worth one start."""
+        if self._work.has_kept:
+            room = self._work.pace.room(spec, self._worth(walk)) or 0
+            if away := self._work.release(room):
+                self._hand_off(away, room)
+
+    def _hand_off(self, starts: Sequence[Start], together: int = 1) -> None:
+        self.recorder.handing_off()
+        self.recorder.handed_off(self._work.hand_off(starts, Reason.FAN_OUT, together))

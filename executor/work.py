@@ -1,10 +1,15 @@
 """What the threads of one Executor share: the lineages that wait, and those that were kept.
 
-A fan-out hands its children off to Executors that are started for them. Children that are known to
-take less time together than starting one does are kept instead: they stay handed off, as anybody's,
-until a thread of this Executor has nothing else to do and begins them like an Executor that was
-started. So nothing is lost if this one ends, and nothing waits if a segment turns out to be long:
-what is kept is then handed off after all (`release`).
+A fan-out hands its children off to Executors that are started for them. Children that take less
+time together than starting one does are kept instead: they stay handed off, as anybody's, until a
+thread of this Executor has nothing else to do and begins them like an Executor that was started. So
+nothing is lost if this one ends, and nothing waits if a segment turns out to be long: what is kept
+is then handed off after all (`release`).
+
+Of children of which nobody knows how long they take, all are kept for as long as starting one takes
+(`rent`), or until the first has run: so the wait is never longer than what it may save. This is the
+break-even rule of ski rental, the best there is for who does not know the future (Karlin et al.,
+Competitive snoopy caching, Algorithmica 3, 1988).
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ from executor.heartbeat import Heartbeat
 from executor.inputs import inputs_of
 from executor.pace import Pace
 from executor.recorder import Silent
+from wukong.errors import WukongError
 from wukong.graph.spec import Spec
 from wukong.messages import ExecutorEvent, Reason, Start
 from wukong.platform.interface import Platform
@@ -78,6 +84,7 @@ class Work:
         self._waiting: deque[Begun] = deque()
         self._kept: deque[Start] = deque()
         self._seen: set[Start] = set()
+        self._timer: threading.Timer | None = None
         self._changed = threading.Condition()
 
     def begin(self, starts: Sequence[Start], recorder: Silent, heartbeat: Heartbeat) -> None:
@@ -152,11 +159,37 @@ class Work:
             self._kept.extend(starts)
             self._changed.notify_all()
 
-    def release(self) -> list[Start]:
-        """Give up what is kept, for others to begin."""
+    def rent(self, seconds: float) -> None:
+        """Hand off what is kept after so long, unless it is known by then to be short."""
+        timer = threading.Timer(seconds, self._buy)
+        timer.daemon = True
         with self._changed:
-            released = list(self._kept)
-            self._kept.clear()
+            self._cancel()
+            self._timer = timer
+        timer.start()
+
+    def _buy(self) -> None:
+        with suppress(WukongError):
+            if kept := self.release():
+                self.hand_off(kept, Reason.FAN_OUT)
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    @property
+    def has_kept(self) -> bool:
+        """Tell whether anything is kept."""
+        return bool(self._kept)
+
+    def release(self, room: int = 0) -> list[Start]:
+        """Give up what is kept beyond so many, for others to begin."""
+        with self._changed:
+            self._cancel()
+            released = list(self._kept)[room:]
+            for _ in released:
+                self._kept.pop()
             self.tally.kept -= len(released)
         return released
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from wukong import __version__
 from wukong.messages import InvokerEvent, Pong, is_ping
 from wukong.platform.context import Context
+from wukong.platform.lines import log
 from wukong.platform.surroundings import store
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
     from invoker.fanout import start_batch
 
     message = InvokerEvent.from_event(event)
+    log(wukong="invokes", run=message.run, depth=message.depth)
     seconds = context.get_remaining_time_in_millis() / 1000
     return start_batch(_engine(), message, seconds, store).to_event()
 

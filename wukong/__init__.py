@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 __all__ = [
+    "Callback",
     "Client",
     "Config",
     "Future",
+    "ProgressBar",
     "WukongError",
     "__version__",
     "as_completed",
@@ -27,9 +29,11 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Callback": "wukong.callbacks",
     "Client": "wukong.client",
     "Config": "wukong.config",
     "Future": "wukong.futures",
+    "ProgressBar": "wukong.progress",
     "WukongError": "wukong.errors",
     "as_completed": "concurrent.futures",
     "attach": "wukong.client",
@@ -39,10 +43,12 @@ _HOMES = {
 if TYPE_CHECKING:
     from concurrent.futures import as_completed
 
+    from wukong.callbacks import Callback
     from wukong.client import Client, attach
     from wukong.config import Config, load_config
     from wukong.errors import WukongError
     from wukong.futures import Future
+    from wukong.progress import ProgressBar
 
 
 def __getattr__(name: str) -> object:

@@ -12,10 +12,9 @@ Dask takes an object for a scheduler if its type is called a Client and it has `
 
 from __future__ import annotations
 
-import os
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -25,14 +24,19 @@ from weakref import WeakSet
 import dask
 from dask.base import persist as dask_persist
 from dask.local import get_sync
-from pydantic import ValidationError
 
 from wukong import futures, history, persisted
+from wukong.callbacks import Callback
 from wukong.config import Config, ConfigError, RunOptions, load_config
+from wukong.cost import Cost, cost_of
+from wukong.estimate import Conditions, Estimate, bytes_of, estimate, graph_of
+from wukong.experience import recall
+from wukong.following import Following
 from wukong.futures import Future
 from wukong.graph.normalise import Normalised, normalise
 from wukong.keeping import Keeper, Surroundings
-from wukong.messages import Targets
+from wukong.ledger import Ledger
+from wukong.opening import open_platform, workers_of
 from wukong.platform.context import inside_function
 from wukong.platform.interface import Platform
 from wukong.record import RunRecord
@@ -40,6 +44,7 @@ from wukong.runs import Run
 from wukong.stack.valkey import EmbeddedValkey
 from wukong.storage import Storage, StorageError, open_storage
 from wukong.submission import submit
+from wukong.view import client_html, client_text
 
 PlatformName = Literal["local", "aws", "threads"]
 
@@ -58,8 +63,12 @@ class Client:
         Name of a CloudFormation stack whose outputs name the functions; implies `aws`.
     workers
         How many worker processes or threads the local platforms use.
+    callbacks
+        Who is told of every run of this client (`wukong.Callback`).
     options
-        Any option of a run (`max_executors`, `deadline`, ...), for all runs of this client.
+        Any option of a run (`max_executors`, `deadline`, `budget`, ...), for all runs of this
+        client. `progress` is True, False, or a callback that takes the bar's place; without it a
+        bar is drawn where somebody looks: in a terminal, or in a notebook.
 
     Raises
     ------
@@ -76,16 +85,21 @@ class Client:
         platform: PlatformName | None = None,
         stack: str | None = None,
         workers: int | None = None,
+        callbacks: Sequence[Callback] = (),
         **options: Any,
     ) -> None:
-        self.config = _resolved(config, platform, stack, workers, options)
+        found = config if isinstance(config, Config) else load_config(config)
+        following = Following(found.run).changed({**options, "callbacks": callbacks})
+        self.config = found.with_arguments(platform, stack, workers, following.options)
+        self._following = following
+        self._ledger = Ledger(self.config)
         self._open = ExitStack()
         self._opening = threading.Lock()
         self._storage: Storage | None = None
         self._platform: Platform | None = None
         # A run that nobody follows any more is of no concern here.
         self._runs: WeakSet[Run] = WeakSet()
-        self._keeper = Keeper(self._surroundings)
+        self._keeper = Keeper(self._surroundings, self._save)
 
     def get(self, dsk: Any, keys: Any, **options: Any) -> Any:
         """Compute keys of a graph; Dask calls this, and so can you.
@@ -113,7 +127,7 @@ class Client:
         if inside_function():
             # A task that computes something itself: another run would wait for its own thread.
             return get_sync(dsk, keys)
-        begin = self._begin(_run_options(self.config.run, options))
+        begin = self._begin(self._following.changed(options))
         run = begin(normalise(dsk, keys if isinstance(keys, list) else [keys]), keys)
         run.wait()
         return run.result()
@@ -123,7 +137,7 @@ class Client:
 
         The future's `run` names the run: with it, `attach` comes back to it if this process ends.
         """
-        return futures.compute(collection, self._begin(_run_options(self.config.run, options)))
+        return futures.compute(collection, self._begin(self._following.changed(options)))
 
     def attach(self, run: str) -> Future:
         """Come back to a run that this client or a lost one has begun; its result is the future's.
@@ -131,10 +145,12 @@ class Client:
         The future raises `RunError` if the store has no such run.
         """
         storage, platform = self._connect()
+        following = self._following
+        watch = self._ledger.watch(following.followers(), following.options, platform)
 
         def come_back() -> Run:
-            found = Run.attach(run, storage, platform, self._keeper)
-            self._runs.add(found)
+            found = Run.attach(run, storage, platform, watch, self._keeper)
+            self._note(found)
             return found
 
         return futures.attach(run, come_back)
@@ -156,7 +172,7 @@ class Client:
             return persisted.persist_here(
                 collections, self.get, optimize_graph=optimize_graph, **options
             )
-        begin = self._begin(_run_options(self.config.run, options))
+        begin = self._begin(self._following.changed(options))
 
         def compute(graph: Normalised, keys: Any) -> Run:
             run = begin(graph, keys)
@@ -173,7 +189,9 @@ class Client:
         """
         key = f"{_name_of(function)}-{uuid.uuid4().hex}"
         call = futures.Call(key, function, arguments, keywords)
-        return futures.start([call], self._begin(self.config.run), self.config.run.retries)[0]
+        # No bar unless it is asked for: there may be very many calls at once.
+        wanted = self._following.changed({"progress": self.config.run.progress or False})
+        return futures.start([call], self._begin(wanted), wanted.options.retries)[0]
 
     def map(
         self, function: Callable[..., Any], /, *iterables: Iterable[Any], **options: Any
@@ -185,23 +203,82 @@ class Client:
         options
             Options of this run, as in `map(f, items, retries=2)`.
         """
-        wanted = _run_options(self.config.run, options)
+        wanted = self._following.changed(options)
         name = f"{_name_of(function)}-{uuid.uuid4().hex}"
         calls = [
             futures.Call((name, number), function, arguments, {})
             for number, arguments in enumerate(zip(*iterables, strict=False))
         ]
-        return futures.start(calls, self._begin(wanted), wanted.retries) if calls else []
+        return futures.start(calls, self._begin(wanted), wanted.options.retries) if calls else []
 
     @staticmethod
     def gather(waiting: Any) -> Any:
         """Wait for futures, in lists, tuples and dicts as they come; raises the first's error."""
         return futures.gather(waiting)
 
-    def explain(self) -> str:
-        """Say where Executors run, how they are started, and why so."""
+    def report(self, path: str | Path | None = None, run: str | None = None) -> Path:
+        """Write the page of a run of which a record is kept, and give the page's path.
+
+        Parameters
+        ----------
+        path
+            Where to; `wukong-<run>.html` in the current folder by default.
+        run
+            As in `record`.
+        """
+        from wukong import report
+
+        found = self.record(run)
+        return report.write(found, path, cost_of(found))
+
+    def explain(self, run: str | None = None) -> str:
+        """Say where Executors run, how they are started, and why so.
+
+        Of a run that has ended: how each edge went and why, and who started each Executor and why.
+        """
+        if run is not None:
+            from wukong.report import explain
+
+            return explain(self.record(run))
         _, platform = self._connect()
         return "\n".join([repr(self), *platform.explain()])
+
+    def cost(self, run: str | None = None) -> Cost:
+        """Say what a run of this client has cost so far, or all of them, by function and use.
+
+        On this machine it says what the same would have cost on Lambda, and marks it so.
+
+        Parameters
+        ----------
+        run
+            Its id, as `client.compute(x).run` gives it; without one, all runs.
+
+        Raises
+        ------
+        RunError
+            If the run is none of this client's.
+        """
+        self._keeper.wait()
+        if self._platform is not None:
+            self._ledger.connected(self._platform)
+        return self._ledger.cost(run)
+
+    def estimate(self, collection: Any, **options: Any) -> Estimate:
+        """Say what computing a collection, or several in a list, is likely to take and to cost.
+
+        It learns from earlier runs on the same platform; nothing is started.
+        """
+        following = self._following.changed(options)
+        graph, size = graph_of(collection), bytes_of(collection)
+        return self._estimate(graph, following.options, size)
+
+    def _estimate(
+        self, graph: Normalised, options: RunOptions, size: int | None = None
+    ) -> Estimate:
+        conditions = Conditions(
+            self._ledger.tariff(options), workers_of(self.config), options.max_executors
+        )
+        return estimate(graph, conditions, recall(self.config.platform), size)
 
     @property
     def last_run(self) -> RunRecord | None:
@@ -233,15 +310,27 @@ class Client:
         for run in list(self._runs):
             run.cancel()
 
-    def _begin(self, options: RunOptions) -> Callable[[Normalised, Any], Run]:
+    def _begin(self, following: Following) -> Callable[[Normalised, Any], Run]:
+        options, followers = following.options, following.followers()
+
         def begin(graph: Normalised, keys: Any) -> Run:
             storage, platform = self._connect()
+            self._ledger.check_memory(options, platform)
+            self._ledger.check_budget(options, platform, lambda: self._estimate(graph, options))
             begun = submit(uuid.uuid4().hex, graph, keys, storage, platform, options)
-            run = Run(begun, storage, platform, self._keeper)
-            self._runs.add(run)
-            return run
+            watch = self._ledger.watch(followers, options, platform, begun)
+            return self._note(Run(begun, storage, platform, watch, self._keeper))
 
         return begin
+
+    def _save(self, record: RunRecord) -> None:
+        self._ledger.settle(record)
+        history.save(record)
+
+    def _note(self, run: Run) -> Run:
+        self._runs.add(run)
+        self._ledger.enter(run.id, run.watch)
+        return run
 
     def close(self) -> None:
         """Stop what this client has started: runs, worker processes and the embedded Valkey."""
@@ -268,15 +357,10 @@ class Client:
         self.close()
 
     def __repr__(self) -> str:
-        where: str = self.config.platform
-        if where == "aws":
-            names = self.config.aws_lambda
-            where += (
-                f", stack {names.aws_sam_app_name}"
-                if names.retrieve_function_names_from_cloudformation
-                else f", {names.executor_function_name}"
-            )
-        return f"<wukong.Client on {where}>"
+        return client_text(self.config, self._ledger.cost())
+
+    def _repr_html_(self) -> str:
+        return client_html(self.config, self._ledger.tariff(), self._ledger.cost())
 
     def _surroundings(self) -> Surroundings:
         names = self.config.aws_lambda
@@ -293,7 +377,7 @@ class Client:
                 self._storage = open_storage(url)
                 self._open.callback(self._storage.close)
                 self._storage.ping()
-                self._platform = self._open_platform(url, self._storage)
+                self._platform = open_platform(self.config, url, self._storage)
                 self._open.callback(self._platform.close)
             return self._storage, self._platform
 
@@ -308,35 +392,6 @@ class Client:
             "Set store.url in wukong-config.yaml (or WUKONG_STORE_URL) to the URL that the stack "
             "was given as StoreUrl.",
         )
-
-    def _open_platform(self, url: str, storage: Storage) -> Platform:
-        workers = self.config.local.workers or os.cpu_count() or 1
-        match self.config.platform:
-            case "threads":
-                from wukong.platform.threads import ThreadsPlatform
-
-                return ThreadsPlatform(url, workers)
-            case "local":
-                from wukong.platform.local import LocalPlatform
-
-                return LocalPlatform(url, workers)
-            case "aws":
-                from wukong.platform.aws import AwsPlatform, LambdaGateway
-
-                names = self.config.aws_lambda
-                gateway = LambdaGateway(region=names.region, endpoint_url=names.endpoint_url)
-                return AwsPlatform(gateway, self._functions(), storage, names.invoker_threshold)
-
-    def _functions(self) -> Targets:
-        names = self.config.aws_lambda
-        if not names.retrieve_function_names_from_cloudformation:
-            return Targets(names.executor_function_name, names.invoker_function_name)
-        from wukong.stack.cloudformation import Stack
-
-        outputs = Stack(
-            names.aws_sam_app_name, region=names.region, endpoint_url=names.endpoint_url
-        ).outputs()
-        return Targets(outputs["ExecutorFunctionName"], outputs["InvokerFunctionName"])
 
 
 def attach(run: str, config: Config | str | Path | None = None, **arguments: Any) -> Any:
@@ -363,38 +418,3 @@ def attach(run: str, config: Config | str | Path | None = None, **arguments: Any
 
 def _name_of(function: Callable[..., Any]) -> str:
     return str(getattr(function, "__name__", type(function).__name__))
-
-
-def _resolved(
-    config: Config | str | Path | None,
-    platform: str | None,
-    stack: str | None,
-    workers: int | None,
-    options: Mapping[str, Any],
-) -> Config:
-    found = config if isinstance(config, Config) else load_config(config)
-    if platform is not None or stack is not None:
-        found = found.model_copy(update={"platform": platform or "aws"})
-    if stack is not None:
-        found = found.changed(
-            "aws_lambda",
-            retrieve_function_names_from_cloudformation=True,
-            aws_sam_app_name=stack,
-        )
-    if workers is not None:
-        found = found.changed("local", workers=workers)
-    return found.model_copy(update={"run": _run_options(found.run, options)})
-
-
-def _run_options(base: RunOptions, options: Mapping[str, Any]) -> RunOptions:
-    if not options:
-        return base
-    try:
-        return RunOptions.model_validate({**base.model_dump(), **options})
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        raise ConfigError(
-            f"option {name}: {first['msg']} (got {first['input']!r:.80})",
-            f"Options of a run are: {', '.join(sorted(RunOptions.model_fields))}.",
-        ) from error

@@ -7,6 +7,7 @@ arguments of `Client` override both.
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -71,16 +72,77 @@ class RunOptions(_Section):
     """When everything that a run left in the store expires."""
     record: bool = True
     """Whether it is noted what Executors do, for reports, estimates and what a run has cost."""
+    memory: Annotated[int, Field(ge=128, le=10_240)] | None = None
+    """MB of memory that Executors must have; None for what is deployed.
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
+    budget: Annotated[float, Field(gt=0)] | None = None
+    """Dollars that the run may cost: it is refused, or stopped, if it would cost more."""
+    progress: bool | None = None
+    """Whether a progress bar is drawn; None for where somebody looks."""
+
+    def changed(self, options: Mapping[str, Any]) -> RunOptions:
+        """Give a copy with some options changed.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such option, or its value cannot be used; names those that are near.
+        """
+        if not options:
+            return self
+        try:
+            return RunOptions.model_validate({**self.model_dump(), **options})
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(map(str, first["loc"]))
+            if first["type"] == "extra_forbidden":
+                raise _unknown_option(name) from error
+            raise ConfigError(
+                f"option {name}: {first['msg']} (got {first['input']!r:.80})", _options_hint()
+            ) from error
+
+
+def _unknown_option(name: str) -> ConfigError:
+    near = difflib.get_close_matches(name, [*RunOptions.model_fields, "callbacks"], n=3)
+    meant = f"; did you mean {' or '.join(near)}?" if near else ""
+    return ConfigError(f"option {name}: there is no such option of a run{meant}", _options_hint())
+
+
+def _options_hint() -> str:
+    return f"Options of a run are: {', '.join(sorted([*RunOptions.model_fields, 'callbacks']))}."
 
 
 class Config(_Section):
     """The whole configuration."""
 
     platform: Literal["local", "aws", "threads"] = "local"
+    prices: str | None = None
+    """A price table to use instead of the package's own."""
     aws_lambda: AwsLambda = AwsLambda()
     store: Store = Store()
     local: Local = Local()
     run: RunOptions = RunOptions()
+
+    def with_arguments(
+        self,
+        platform: str | None,
+        stack: str | None,
+        workers: int | None,
+        run: RunOptions,
+    ) -> Config:
+        """Give a copy with what a `Client` was given as arguments; raises `ConfigError`."""
+        found = self
+        if platform is not None or stack is not None:
+            found = found.model_copy(update={"platform": platform or "aws"})
+        if stack is not None:
+            found = found.changed(
+                "aws_lambda",
+                retrieve_function_names_from_cloudformation=True,
+                aws_sam_app_name=stack,
+            )
+        if workers is not None:
+            found = found.changed("local", workers=workers)
+        return found.model_copy(update={"run": run})
 
     def changed(self, section: str, **values: Any) -> Config:
         """Give a copy with some keys of one section changed, validated again."""
@@ -118,6 +180,30 @@ def load_config(
         else:
             data.setdefault(section, {})[key] = value
     return _validated(data, source)
+
+
+def sources(
+    path: str | Path | None = None, environment: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Say where each key's value comes from: a variable, the file, or `default`.
+
+    Raises
+    ------
+    ConfigError
+        As `load_config`.
+    """
+    data = _read(path)
+    given = os.environ if environment is None else environment
+    found = {}
+    for variable, section, key in _variables():
+        inside = data if section is None else data.get(section) or {}
+        name = key if section is None else f"{section}.{key}"
+        found[name] = "default"
+        if key in inside:
+            found[name] = str(path or FILE)
+        if variable in given:
+            found[name] = variable
+    return found
 
 
 def _read(path: str | Path | None) -> dict[str, Any]:

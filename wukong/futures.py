@@ -25,6 +25,7 @@ from wukong.graph.guarded import guarded_task
 from wukong.graph.normalise import Key, Normalised, normalise
 from wukong.runs import Run, raise_failure
 from wukong.storage.serialisation import Failure
+from wukong.view import table
 
 MakeRun = Callable[[Normalised, Any], Run]
 
@@ -58,9 +59,25 @@ class Future(concurrent.futures.Future[Any]):
         assert self._group.run is not None  # noqa: S101 -- or there was an error to raise
         return self._group.run.id
 
+    @property
+    def state(self) -> str:
+        """Say in words how far it is."""
+        if self.cancelled():
+            return "cancelled"
+        if self.done():
+            return "done" if self.exception() is None else f"failed: {self.exception()!r:.200}"
+        run = self._group.run
+        return "pending" if run is None else f"pending; run {run.id} {run.watch.state}"
+
     def __repr__(self) -> str:
-        state = "cancelled" if self.cancelled() else "done" if self.done() else "pending"
-        return f"<wukong.Future {self.key} {state}>"
+        return f"<wukong.Future {self.key} {self.state}>"
+
+    def _repr_html_(self) -> str:
+        run = self._group.run
+        rows = [("key", str(self.key)), ("state", self.state)]
+        if run is not None:
+            rows += [("run", run.id), ("cost", run.watch.cost.headline)]
+        return table("wukong.Future", rows)
 
 
 @dataclass(frozen=True, slots=True)

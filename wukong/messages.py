@@ -39,7 +39,8 @@ class MessageError(WukongError):
     """A payload that is not a message of this protocol; says which field is wrong."""
 
 
-def _field(message: Mapping[str, Any], name: str, kind: type | tuple[type, ...]) -> Any:
+def field_of(message: Mapping[str, Any], name: str, kind: type | tuple[type, ...]) -> Any:
+    """Give a field of a message; raises `MessageError` unless it is of that kind."""
     value = message.get(name)
     if isinstance(value, bool) or not isinstance(value, kind):
         wanted = kind.__name__ if isinstance(kind, type) else " or ".join(k.__name__ for k in kind)
@@ -47,7 +48,8 @@ def _field(message: Mapping[str, Any], name: str, kind: type | tuple[type, ...])
     return value
 
 
-def _header(message: object, kind: str) -> Mapping[str, Any]:
+def header(message: object, kind: str) -> Mapping[str, Any]:
+    """Give a message whose kind and protocol are right; raises `MessageError` otherwise."""
     if not isinstance(message, Mapping):
         raise MessageError(f"expected a JSON object, got {type(message).__name__}")
     if message.get("wukong") != kind:
@@ -63,6 +65,11 @@ def _header(message: object, kind: str) -> Mapping[str, Any]:
 def is_ping(event: object) -> bool:
     """Tell whether an event is the smoke test's ping."""
     return isinstance(event, Mapping) and event.get("wukong") == "ping"
+
+
+def is_probe(event: object) -> bool:
+    """Tell whether an event asks what the function runs on (`wukong.platform.environment`)."""
+    return isinstance(event, Mapping) and event.get("wukong") == "probe"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,22 @@ class Pong:
             "version": self.version,
             "python": self.python,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Modules of the user's own that a run takes with it, as a zip in the run's storage.
+
+    Attributes
+    ----------
+    blob
+        Its number among what the run's specifications share.
+    digest
+        Of its bytes; by it an Executor knows what it has unpacked already.
+    """
+
+    blob: int
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +152,8 @@ class ExecutorEvent:
         How many Executors started one another before this one.
     retries
         How often a task that raises is run again.
+    bundle
+        The modules that the run takes with it; None if it needs none.
     record
         Whether Executors note what they do (wukong/storage/notes.py).
     parent
@@ -142,13 +167,14 @@ class ExecutorEvent:
     targets: Targets
     hop: int = 0
     retries: int = 0
+    bundle: Bundle | None = None
     record: bool = True
     parent: str = ""
     reason: str = Reason.LEAF
 
     def to_event(self) -> dict[str, Any]:
         """Give the JSON object that goes over the wire."""
-        return {
+        message = {
             "wukong": "execute",
             "protocol": PROTOCOL,
             "run": self.run,
@@ -161,10 +187,16 @@ class ExecutorEvent:
             "parent": self.parent,
             "reason": self.reason,
         }
+        if self.bundle is not None:
+            message["bundle"] = [self.bundle.blob, self.bundle.digest]
+        return message
 
     def to_bytes(self) -> bytes:
         """Give the payload of an `Invoke` call."""
-        before, after = _around_starts(self.run, self.targets, self.hop, self.retries)
+        before, after = _around_starts(
+            *(self.run, self.targets, self.hop, self.retries),
+            *(self.bundle, self.record, self.parent, self.reason),
+        )
         starts = ",".join([f"[{start.segment},{start.epoch}]" for start in self.starts])
         return before + starts.encode() + after
 
@@ -177,27 +209,37 @@ class ExecutorEvent:
         MessageError
             If a field is missing or of the wrong type; names the field.
         """
-        message = _header(event, "execute")
+        message = header(event, "execute")
         return cls(
-            run=_field(message, "run", str),
-            starts=_starts(_field(message, "starts", list)),
-            targets=Targets(_field(message, "executor", str), _field(message, "invoker", str)),
-            hop=_field(message, "hop", int),
-            retries=_field(message, "retries", int),
-            record=bool(_field(message, "record", int)),
-            parent=_field(message, "parent", str),
-            reason=_field(message, "reason", str),
+            run=field_of(message, "run", str),
+            starts=_starts(field_of(message, "starts", list)),
+            targets=Targets(field_of(message, "executor", str), field_of(message, "invoker", str)),
+            hop=field_of(message, "hop", int),
+            retries=field_of(message, "retries", int),
+            bundle=_bundle(message.get("bundle")),
+            record=bool(field_of(message, "record", int)),
+            parent=field_of(message, "parent", str),
+            reason=field_of(message, "reason", str),
         )
 
 
 @lru_cache(maxsize=16)
-def _around_starts(run: str, targets: Targets, hop: int, retries: int) -> tuple[bytes, bytes]:
+def _around_starts(run: str, targets: Targets, *rest: Any) -> tuple[bytes, bytes]:
     """Give what events of a run have in common; an Invoker writes thousands of them."""
-    event = ExecutorEvent(run, (), targets, hop, retries).to_event()
+    event = ExecutorEvent(run, (), targets, *rest).to_event()
     text = json.dumps(event, separators=(",", ":"))
     # Inside a string, quotation marks are escaped.
     before, mark, after = text.partition('"starts":[')
     return (before + mark).encode(), after.encode()
+
+
+def _bundle(item: object) -> Bundle | None:
+    match item:
+        case None:
+            return None
+        case [int(blob), str(digest)] if blob >= 0:
+            return Bundle(blob, digest)
+    raise MessageError(f"field 'bundle': expected [blob, digest], got {item!r:.80}")
 
 
 def _starts(items: object) -> tuple[Start, ...]:
@@ -270,8 +312,8 @@ class InvokerEvent:
     @classmethod
     def from_event(cls, event: object) -> Self:
         """Check and read a payload; raises `MessageError` that names the field."""
-        message = _header(event, "invoke")
-        run = _field(message, "run", str)
+        message = header(event, "invoke")
+        run = field_of(message, "run", str)
         if ("events" in message) == ("batch" in message):
             raise MessageError("expected exactly one of the fields 'events' and 'batch'")
         again = message.get("again", False)
@@ -280,12 +322,12 @@ class InvokerEvent:
         inline = "events" in message
         return cls(
             run,
-            events=read_batch(_field(message, "events", list)) if inline else (),
-            batch=None if inline else _field(message, "batch", str),
-            depth=_field(message, "depth", int),
-            id=_field(message, "id", str) if "id" in message else "",
+            events=read_batch(field_of(message, "events", list)) if inline else (),
+            batch=None if inline else field_of(message, "batch", str),
+            depth=field_of(message, "depth", int),
+            id=field_of(message, "id", str) if "id" in message else "",
             again=again,
-            until=_field(message, "until", (int, float)) if "until" in message else 0.0,
+            until=field_of(message, "until", (int, float)) if "until" in message else 0.0,
         )
 
 
@@ -306,8 +348,8 @@ def read_batch(groups: list[object]) -> tuple[ExecutorEvent, ...]:
     events: list[ExecutorEvent] = []
     for position, group in enumerate(groups):
         try:
-            message = _header(group, "execute")
-            each = _field(message, "starts", list)
+            message = header(group, "execute")
+            each = field_of(message, "starts", list)
             like = ExecutorEvent.from_event({**message, "starts": each[0] if each else []})
             events.extend(replace(like, starts=_starts(starts)) for starts in each)
         except MessageError as error:
@@ -391,12 +433,12 @@ class InvokerReport:
     @classmethod
     def from_event(cls, event: object) -> Self:
         """Check and read an answer; raises `MessageError` that names the field."""
-        message = _header(event, "report")
+        message = header(event, "report")
         refused = []
-        for reason, positions in _field(message, "refused", dict).items():
+        for reason, positions in field_of(message, "refused", dict).items():
             if not isinstance(positions, list) or not all(isinstance(x, int) for x in positions):
                 raise MessageError(f"field 'refused': expected positions, got {positions!r:.80}")
             refused += [Refusal(position, str(reason)) for position in positions]
         refused.sort(key=lambda refusal: refusal.position)
-        unsure = _field(message, "unsure", int) if "unsure" in message else 0
-        return cls(_field(message, "accepted", int), tuple(refused), unsure)
+        unsure = field_of(message, "unsure", int) if "unsure" in message else 0
+        return cls(field_of(message, "accepted", int), tuple(refused), unsure)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
+from wukong.callbacks import Watch
 from wukong.graph.normalise import Key, Normalised, assemble
 from wukong.keeping import End, Keeper
 from wukong.messages import ExecutorEvent
@@ -19,6 +20,7 @@ from wukong.platform.interface import Platform
 from wukong.storage import DataRef, RunState, RunStatus, Storage, StorageError
 from wukong.storage.serialisation import Failure, loads
 from wukong.submission import Manifest, RunError, Submitted, event_of
+from wukong.view import Rows, table
 
 LISTEN_SECONDS = 1.0
 """How long the client blocks on the store before it looks after the run again."""
@@ -65,6 +67,8 @@ class Run:
         The run, as it was begun.
     storage, platform
         Where state and outputs are, and where Executors run.
+    watch
+        Who is told how it goes, and what it uses.
     keeper
         Keeps what is known of the run when it has ended.
     """
@@ -74,11 +78,13 @@ class Run:
         submitted: Submitted,
         storage: Storage,
         platform: Platform,
+        watch: Watch | None = None,
         keeper: Keeper | None = None,
     ) -> None:
         self._submitted: Submitted | None = submitted
         self._keeper = keeper
         self.id = submitted.run
+        self.watch = watch or Watch()
         self._manifest = submitted.manifest
         self._names = submitted.names
         self._refused: list[ExecutorEvent] = list(submitted.refused)
@@ -95,7 +101,12 @@ class Run:
 
     @classmethod
     def attach(
-        cls, run: str, storage: Storage, platform: Platform, keeper: Keeper | None = None
+        cls,
+        run: str,
+        storage: Storage,
+        platform: Platform,
+        watch: Watch | None = None,
+        keeper: Keeper | None = None,
     ) -> Run:
         """Come back to a run that this client, or another one, has begun.
 
@@ -111,7 +122,18 @@ class Run:
                 "It has ended and its values were read, or it has outlived `keep_seconds`.",
             )
         platform.targets()
-        return cls(Submitted(run, Manifest.from_bytes(written)), storage, platform, keeper)
+        return cls(Submitted(run, Manifest.from_bytes(written)), storage, platform, watch, keeper)
+
+    def rows(self) -> Rows:
+        """Say in names and values where the run stands, and what it has cost."""
+        watch = self.watch
+        return [("run", self.id), ("state", watch.state), ("cost", watch.cost.headline)]
+
+    def __repr__(self) -> str:
+        return f"<wukong.Run {self.id} {self.watch.state}>"
+
+    def _repr_html_(self) -> str:
+        return table("wukong.Run", self.rows())
 
     def wait(self, on_done: Callable[[Sequence[Key]], None] | None = None) -> None:
         """Wait until all roots are done.
@@ -130,8 +152,10 @@ class Run:
         """
         started = cared = self._progress_at = time.monotonic()
         try:
+            self.watch.start(self)
             while self._waiting or self._are_forgotten():
-                news = self._storage.news(self.id, self._bookmark, LISTEN_SECONDS)
+                listen = self.watch.listens(LISTEN_SECONDS)
+                news = self._storage.news(self.id, self._bookmark, listen)
                 self._bookmark = news.bookmark
                 self._is_quiet &= not news.roots
                 new = self._waiting.intersection(news.roots)
@@ -145,10 +169,14 @@ class Run:
                 if self._bury() or now - cared > CARE_SECONDS:
                     self._care()
                     cared = now
+                if self.watch.is_due:
+                    self._look(self._storage.status(self.id))
+            self.watch.end(self, None)
         except BaseException as error:
             # Whatever ends the waiting, Ctrl-C included, ends the Executors too.
             with suppress(StorageError):
                 self._end(RunState.CANCELLED, error)
+            self.watch.end(self, error)
             raise
 
     def result(self) -> Any:
@@ -257,6 +285,7 @@ class Run:
                 "The store was restarted or flushed, or it evicts keys; it must keep them "
                 "(maxmemory-policy noeviction).",
             )
+        self._look(status)
         expired = self._storage.reap(self.id)
         self._check_progress(status, missing=bool(expired))
         for start in expired:
@@ -277,6 +306,9 @@ class Run:
         if again:
             report = self._platform.start(again)
             self._refused = [again[refusal.position] for refusal in report.refused]
+
+    def _look(self, status: RunStatus) -> None:
+        self.watch.look(self, alive=status.live, begun=status.begun, done=status.done)
 
     def _check_progress(self, status: RunStatus, *, missing: bool) -> None:
         """Raise if Executors are missing and nothing has happened for too long."""

@@ -9,22 +9,25 @@ come back to it.
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 from dask.order import order
 
+from wukong import compatibility, modules
 from wukong.config import RunOptions
 from wukong.errors import WukongError
 from wukong.graph.normalise import Key, Normalised
 from wukong.graph.segments import Segment, collapse, leaves
-from wukong.graph.spec import SpecError, Specs, encode
-from wukong.messages import ExecutorEvent, Reason, Start, Targets
+from wukong.graph.spec import Encoded, SpecError, Specs, encode
+from wukong.messages import Bundle, ExecutorEvent, Reason, Start, Targets
 from wukong.platform.interface import Platform, PlatformError
+from wukong.platform.probe import environment_here
 from wukong.storage import NewRun, RunState, Storage
-from wukong.storage.serialisation import dumps, loads
+from wukong.storage.serialisation import Packed, dumps, loads
 
 
 class RunError(WukongError):
@@ -47,6 +50,8 @@ class Manifest:
         The functions that the run uses.
     options
         Its limits.
+    bundle
+        The modules that it takes with it.
     """
 
     roots: Mapping[int, Key]
@@ -54,16 +59,18 @@ class Manifest:
     keys: Any
     targets: Targets
     options: RunOptions
+    bundle: Bundle | None = None
 
     def to_bytes(self) -> bytes:
         """Serialise."""
-        return dumps((self.roots, self.local, self.keys, self.targets, self.options.model_dump()))
+        options = self.options.model_dump()
+        return dumps((self.roots, self.local, self.keys, self.targets, options, self.bundle))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Manifest:
         """Read what `to_bytes` wrote."""
-        roots, local, keys, targets, options = loads(data)
-        return cls(roots, local, keys, targets, RunOptions.model_validate(options))
+        roots, local, keys, targets, options, bundle = loads(data)
+        return cls(roots, local, keys, targets, RunOptions.model_validate(options), bundle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,8 @@ class Submitted:
         The first keys of segments, for messages, as far as they are known here.
     refused
         What could not be started yet.
+    executors
+        How many Executors it begins with.
     segments
         The graph, as far as it is known here.
     started, submitted
@@ -86,6 +95,7 @@ class Submitted:
     manifest: Manifest
     names: Mapping[int, tuple[Hashable, ...]] = field(default_factory=dict)
     refused: tuple[ExecutorEvent, ...] = ()
+    executors: int = 0
     segments: Sequence[Segment] = ()
     started: float = field(default_factory=time.time)
     submitted: float = field(default_factory=time.time)
@@ -105,23 +115,31 @@ def submit(
     ------
     RunError
         If a task cannot be pickled; nothing has been started then.
+    ModulesError, SurroundingsError
+        If Executors lack what the tasks import, or run on versions that do not fit.
     PlatformError
         If no Executor at all could be started.
     """
     started = time.time()
-    segments = _segments(graph, platform.parallelism)
+    targets = platform.targets()
+    segments = segmented(graph, platform.parallelism)
     roots = {segment.number: segment.keys[-1] for segment in segments if segment.root}
-    manifest = Manifest(roots, graph.local, keys, platform.targets(), options)
+    first = Manifest(roots, graph.local, keys, targets, options)
+    preparation = _Preparation(
+        encode(Specs(segments, graph.tasks), graph.tasks.values()), platform, first
+    )
     try:
-        _create(storage, _new_run(run, graph, segments, manifest, platform))
-        refused = _start(_leaf_events(run, segments, manifest, platform), platform)
+        _create(storage, _new_run(run, segments, preparation, platform))
+        manifest = preparation.manifest
+        events = _leaf_events(run, segments, manifest, platform)
+        refused = _start(events, platform)
     except BaseException:
         # Ctrl-C included: nobody would follow what has begun.
         storage.stop(run, RunState.CANCELLED)
         storage.drop(run)
         raise
     names = {segment.number: segment.keys[:3] for segment in segments}
-    return Submitted(run, manifest, names, refused, segments, started)
+    return Submitted(run, manifest, names, refused, len(events), segments, started)
 
 
 def _start(events: Sequence[ExecutorEvent], platform: Platform) -> tuple[ExecutorEvent, ...]:
@@ -147,6 +165,7 @@ def event_of(
         retries=options.retries,
         record=options.record,
         reason=reason,
+        bundle=manifest.bundle,
     )
 
 
@@ -160,12 +179,68 @@ LAST = 4
 """The last ones are so many times smaller."""
 
 
-def _segments(graph: Normalised, parallelism: int | None) -> list[Segment]:
+def segmented(graph: Normalised, parallelism: int | None) -> list[Segment]:
+    """Collapse a graph into segments, for so many workers if that is known."""
     tasks: dict[Any, Any] = dict(graph.tasks)
     dependencies = {key: task.dependencies for key, task in tasks.items()}
     places: Mapping[Any, int] = order(tasks)
     most = len(tasks) // (CLUSTERS * parallelism) if parallelism else 1
     return collapse(dependencies, graph.roots, places, most, max(1, most // LAST))
+
+
+class _Preparation:
+    """What a run's specifications tell when all of them have been made, and what follows from it.
+
+    Where Executors run on something else than this process, one is asked meanwhile what that is
+    (`probe`); then nothing is started that could not be imported there, and the user's own modules
+    are put among what the tasks share.
+
+    Attributes
+    ----------
+    encoded
+        The specifications.
+    manifest
+        Of the run; complete after `shared`.
+    """
+
+    def __init__(self, encoded: Encoded, platform: Platform, manifest: Manifest) -> None:
+        self.encoded = encoded
+        self.manifest = manifest
+        self._platform = platform
+        self._probed = platform.probe(manifest.targets)
+
+    def __iter__(self) -> Iterator[Packed]:
+        """Give what the specifications share, after they have been taken.
+
+        Raises
+        ------
+        ModulesError, SurroundingsError
+            If Executors lack what the tasks import, or run on versions that do not fit.
+        """
+        shared = self.encoded.blobs()
+        if self._probed is not None:
+            needs = modules.needs_of(self.encoded.references)
+            ask = partial(self._platform.ask, self.manifest.targets)
+            compatibility.check(needs.packages, environment_here(), self._probed.result(), ask)
+            self._platform.carried |= needs.own
+            bundle = _bundled(self._platform.carried, shared)
+            self.manifest = replace(self.manifest, bundle=bundle)
+        return iter(shared)
+
+    def described(self) -> bytes:
+        """Give the manifest as it is written."""
+        return self.manifest.to_bytes()
+
+
+def _bundled(own: Collection[str], shared: list[Packed]) -> Bundle | None:
+    """Put own modules among what the run's tasks share."""
+    if not own:
+        return None
+    packed = modules.pack(own)
+    # Blob 0 is that of small objects, whether there are any or not.
+    shared += [b""] if not shared else []
+    shared.append(packed.data)
+    return Bundle(len(shared) - 1, packed.digest)
 
 
 def _create(storage: Storage, new: NewRun) -> None:
@@ -179,17 +254,12 @@ def _create(storage: Storage, new: NewRun) -> None:
 
 
 def _new_run(
-    run: str,
-    graph: Normalised,
-    segments: Sequence[Segment],
-    manifest: Manifest,
-    platform: Platform,
+    run: str, segments: Sequence[Segment], preparation: _Preparation, platform: Platform
 ) -> NewRun:
-    encoded = encode(Specs(segments, graph.tasks), graph.tasks.values())
-    options = manifest.options
+    options = preparation.manifest.options
     return NewRun(
         run=run,
-        specs=encoded,
+        specs=preparation.encoded,
         inputs=[segment.inputs for segment in segments],
         references=[segment.references for segment in segments],
         leaves=leaves(segments),
@@ -197,8 +267,8 @@ def _new_run(
         handoff_seconds=platform.handoff_seconds,
         max_live=options.max_executors,
         keep_seconds=options.keep_seconds,
-        manifest=manifest.to_bytes(),
-        shared=encoded.shared,
+        manifest=preparation.described,
+        shared=preparation,
     )
 
 

@@ -21,7 +21,7 @@ from bootstrap.errors import BootstrapError
 from bootstrap.function import lambda_handler
 from tests.bootstrap.conftest import package
 from tests.bootstrap.fake_aws import FakeAws, FakeClock, Hook
-from tests.bootstrap.fake_settings import BOOTSTRAP
+from tests.bootstrap.fake_state import BOOTSTRAP
 
 BUCKET = "packages"
 KEY = "deployment.zip"
@@ -96,6 +96,8 @@ class Account:
         """Let the bootstrap handle an event; gives its answer, or raises what it raises."""
         self.sent += 1
         self.aws.clock.sleep(10)
+        # The same object: what the stack says now, whatever a process began with.
+        self.aws.lambda_.bootstrap_environment = self.environment
         context: Any = Context(f"{self.sent:08}-request", self.seconds)
         with self._instead_of_aws():
             answer = lambda_handler(event, context)
@@ -141,6 +143,11 @@ class Account:
         return [
             v["Version"] for v in (found or {}).get("Versions", []) if v["Version"] != "$LATEST"
         ]
+
+    def layers(self, name: str) -> list[int]:
+        """List the versions of a layer, without a trace in `calls`."""
+        found = self._quietly("list_layer_versions", LayerName=name)
+        return [layer["Version"] for layer in (found or {})["LayerVersions"]]
 
     def release(self) -> str | None:
         """Name the live release; None if none is."""

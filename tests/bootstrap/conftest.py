@@ -78,6 +78,18 @@ def bootstrap_zip() -> bytes:
 
 
 @pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """Give what the bootstrap logs: its handler keeps the standard output of the first import."""
+    from bootstrap.function import logger
+
+    handler: Any = logger.registered_handler
+    text = io.StringIO()
+    before = handler.setStream(text)
+    yield text
+    handler.setStream(before)
+
+
+@pytest.fixture
 def script() -> Iterator[Script]:
     """Give an empty script of calls, which must have been played to its end after the test."""
     # It builds its packages with what is above.

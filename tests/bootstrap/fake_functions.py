@@ -10,7 +10,7 @@ from typing import Any
 from tests.bootstrap.fake_answers import code_facts, conflict, invalid
 from tests.bootstrap.fake_aws import Answer, operation
 from tests.bootstrap.fake_configuration import configured, default_configuration
-from tests.bootstrap.fake_state import LATEST, Function, Version
+from tests.bootstrap.fake_state import BOOTSTRAP, LATEST, Function, Version
 from tests.bootstrap.fake_writes import CREATING, LambdaWrites
 
 
@@ -67,6 +67,8 @@ class Functions(LambdaWrites):
         self, *, FunctionName: str, Qualifier: str | None = None
     ) -> Answer:
         """Read the configuration of a function or a version; one poll."""
+        if FunctionName == BOOTSTRAP:
+            return {"Environment": {"Variables": dict(self.bootstrap_environment)}}
         function, version = self._version(FunctionName, Qualifier)
         self._poll(version)
         return function.described(version, Qualifier)

@@ -13,16 +13,13 @@ from typing import Any
 
 from tests.bootstrap.fake_answers import invalid, missing
 from tests.bootstrap.fake_aws import Answer, FakeAws, Refused, copied, operation
-from tests.bootstrap.fake_state import LATEST, Function
+from tests.bootstrap.fake_state import BOOTSTRAP, LATEST, Function
 from tests.bootstrap.fake_writes import LambdaWrites
 
 CONCURRENCY = 1000
 """The account's."""
 UNRESERVED = 100
 """So much of it can never be reserved."""
-
-BOOTSTRAP = "arn:aws:lambda:eu-west-1:123456789012:function:WukongBootstrap"
-"""The bootstrap function, which is there without having been created here."""
 
 
 class Settings(LambdaWrites):

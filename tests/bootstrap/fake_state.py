@@ -13,6 +13,8 @@ from tests.bootstrap.fake_answers import invalid, missing
 from tests.bootstrap.fake_aws import Answer, FakeAws, FakeClient, Refused, copied
 
 LATEST = "$LATEST"
+BOOTSTRAP = "arn:aws:lambda:eu-west-1:123456789012:function:WukongBootstrap"
+"""The bootstrap function, which is there without having been created here."""
 SETTLED: Answer = {"State": "Active", "LastUpdateStatus": "Successful"}
 
 
@@ -85,6 +87,7 @@ class LambdaState(FakeClient):
         self._functions: dict[str, Function] = {}
         self._layers: dict[str, list[Answer]] = {}
         self._layer_numbers: dict[str, int] = {}
+        self.bootstrap_environment: dict[str, str] = {}
 
     def _function(self, name: str) -> Function:
         function = self._functions.get(name)

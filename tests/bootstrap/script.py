@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+import re
 from typing import Any
 
 import boto3
@@ -25,8 +26,8 @@ from bootstrap.settings import Settings
 from bootstrap.spec import DEFAULTS, DeploymentWishes
 from bootstrap.surroundings import Surroundings
 
-from .conftest import package
-from .fake_settings import BOOTSTRAP
+from .conftest import ROOT, package
+from .fake_state import BOOTSTRAP
 
 BODY = package()
 SHA = base64.b64encode(hashlib.sha256(BODY).digest()).decode()
@@ -110,6 +111,12 @@ class Script:
         self.progress = Progress()
         self.heads = 0
         self.reads = 0
+        self._expected = 0
+
+    @property
+    def calls(self) -> int:
+        """How many calls are expected, of Lambda and of S3."""
+        return self._expected + self.heads + self.reads
 
     def perform(self, request: Request, seconds: float = 600.0) -> Answer:
         self._script.activate()
@@ -128,9 +135,11 @@ class Script:
         assert self.bucket.reads == self.reads
 
     def expect(self, method: str, answer: dict[str, Any], **arguments: Any) -> None:
+        self._expected += 1
         self._script.add_response(method, answer, arguments)
 
     def fail(self, method: str, code: str, message: str = "", status: int = 400) -> None:
+        self._expected += 1
         self._script.add_client_error(method, code, message, status)
 
     def head(self, version: str = "v2") -> None:
@@ -206,7 +215,7 @@ class Script:
             Code=CODE,
             Architectures=["x86_64"],
             PackageType="Zip",
-            Tags={"wukong:owner": OWNER},
+            Tags={"wukong:owner": OWNER, "wukong:created-by": "request-1"},
             Handler=f"{component}.function.lambda_handler",
             Runtime="python3.13",
             Role=ROLE,
@@ -270,6 +279,11 @@ class Script:
     def sign(self) -> None:
         """The sign of a deletion is left."""
         self.expect("tag_resource", {}, Resource=BOOTSTRAP, Tags=ANY)
+
+    def same_settings(self) -> None:
+        """The bootstrap's own settings are read, and are as they were."""
+        found = {"Environment": {"Variables": ENVIRONMENT}}
+        self.expect("get_function_configuration", found, FunctionName=BOOTSTRAP)
 
     def ping(self, name: str, version: str, **answer: Any) -> None:
         component = name.removeprefix("Wukong").lower()
@@ -337,6 +351,14 @@ def described(name: str, **more: Any) -> dict[str, Any]:
     }
 
 
+def counted(case: str) -> int:
+    """Give how many calls the guide's table says that a case takes."""
+    guide = (ROOT / "docs" / "deploying.md").read_text()
+    row = re.search(rf"^\| {case} \| (\d+)", guide, re.MULTILINE)
+    assert row, f"no row of docs/deploying.md is about: {case}"
+    return int(row.group(1))
+
+
 CONFIGURED = DeploymentWishes.model_validate(
     {
         "executor": {"role": ROLE, **DEFAULTS["executor"]},
@@ -345,6 +367,19 @@ CONFIGURED = DeploymentWishes.model_validate(
     }
 )
 """What a stack says: the defaults, as the template's parameters repeat them."""
+
+ENVIRONMENT = {
+    "WUKONG_PACKAGE_BUCKET": "bucket",
+    "WUKONG_PACKAGE_KEY": "deployment.zip",
+    "WUKONG_STORE_URL": "redis://store",
+    **{
+        f"WUKONG_{component}_{field}".upper(): str(value)
+        for component, fields in CONFIGURED.said().items()
+        if isinstance(fields, dict)
+        for field, value in fields.items()
+    },
+}
+"""The same, as the bootstrap function's environment has it."""
 
 
 def deploying(*uploads: Upload, **event: Any) -> Request:

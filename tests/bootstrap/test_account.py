@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
@@ -15,7 +16,8 @@ from tests.bootstrap.account import (
     notification,
     resource,
 )
-from tests.bootstrap.conftest import zipped
+from tests.bootstrap.conftest import package, zipped
+from tests.bootstrap.fake_aws import Fault
 
 DAY = 86_400.0
 
@@ -279,14 +281,48 @@ def test_the_release_that_was_live_until_now_is_not_pruned(account: Account) -> 
     assert account.send(manual("rollback"))["release"]["name"] == "4.4"
 
 
-def test_no_secret_is_in_what_is_told(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_secret_is_in_what_is_told(
+    account: Account, capsys: pytest.CaptureFixture[str], log: io.StringIO
+) -> None:
     account.upload("2", executor="def lambda_handler(e, c):\n    raise ValueError('no')\n")
     account.send(resource("Update", StoreUrl="redis://:secret@elsewhere"))
     account.send(manual("plan", store_url="redis://:secret@there"))
     account.send(manual("status"))
-    said = json.dumps([account.bus.entries, account.answers]) + capsys.readouterr().out
+    told = json.dumps([account.bus.entries, account.answers]) + capsys.readouterr().out
+    said = told + log.getvalue()
+    assert log.getvalue().count('"message":"answer"') == 3
     assert "secret" not in said
     assert "Signature" not in said
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def lambda_handler(e, c):\n    raise ValueError('no redis://:secret@store here')\n",
+        "def lambda_handler(e, c):\n    return dict(wukong='redis://:secret@store')\n",
+    ],
+)
+def test_what_a_failing_function_says_is_told_without_its_variables(
+    account: Account, log: io.StringIO, source: str
+) -> None:
+    version = account.upload("2", executor=source)
+    message = account.send(notification(version))["error"]["message"]
+    assert "WukongExecutor:2 failed its smoke test" in message
+    assert "***" in message
+    account.send(resource("Update"))
+    said = json.dumps([account.bus.entries, account.answers]) + log.getvalue()
+    assert "failed its smoke test" in log.getvalue()
+    assert "secret" not in said
+
+
+def test_a_forced_rollback_tells_no_variables_either(account: Account, log: io.StringIO) -> None:
+    release(account, "2")
+    function = account.aws.lambda_._functions[FUNCTIONS[0]].versions["1"]
+    function.code = package("1", executor="raise ValueError('redis://:secret@store')\n")
+    function.run()
+    assert account.send(manual("rollback", force=True))["status"] == "ROLLED_BACK"
+    assert '"message":"forced"' in log.getvalue()
+    assert "secret" not in log.getvalue()
 
 
 def test_what_became_of_an_event_is_counted_and_timed(
@@ -328,6 +364,58 @@ def test_layers_go_with_the_functions_that_had_them(account: Account) -> None:
         account.send(notification(version, "layers/numpy.zip"))
     account.send(resource("Delete"))
     assert account.aws.lambda_.list_layer_versions(LayerName="Wukong-numpy")["LayerVersions"] == []
+
+
+def test_a_version_that_was_live_once_is_not_deleted_when_it_fails_a_test(account: Account) -> None:
+    """Runs invoke versions by number; publishing the same again gives the version of then."""
+    release(account, "2")
+    account.send(manual("rollback"))
+    account.interrupt(lambda _, name: Fault.LOST_REPLY if name == "Invoke" else None)
+    answer = account.send(manual("deploy", force=True))
+    assert answer["error"]["code"] == "SMOKE_TEST_FAILED"
+    assert account.versions(FUNCTIONS[0]) == ["1", "2"]
+
+
+def test_a_rolled_back_package_is_held_however_many_layers_are(account: Account) -> None:
+    """A record has room for a few only."""
+    account.environment["WUKONG_EXECUTOR_LAYERS"] = "a,b,c,d"
+    for name in "abcd":
+        key = f"layers/{name}.zip"
+        version = account.upload("", key, body=zipped({f"python/{name}.py": ""}))
+    account.send(notification(version, key))
+    second = account.upload("2")
+    account.send(notification(second))
+    assert account.markers() == ("2", "2")
+    account.send(manual("rollback", to="1.1"))
+    assert account.send(notification(second))["status"] == "HELD"
+    assert account.markers() == ("1", "1")
+
+
+def test_layers_that_somebody_else_published_are_left(account: Account) -> None:
+    """Also where their names begin as ours do: what we published says so."""
+    version = account.upload("", "elsewhere.zip", body=zipped({"python/n.py": "1"}))
+    content = {"S3Bucket": BUCKET, "S3Key": "elsewhere.zip", "S3ObjectVersion": version}
+    for _ in range(2):
+        theirs = account.aws.lambda_.publish_layer_version(
+            LayerName="Wukong-theirs", Description="mine", Content=content
+        )
+    update = resource("Update", Executor={"Layers": [theirs["LayerVersionArn"]]})
+    account.environment["WUKONG_EXECUTOR_LAYERS"] = theirs["LayerVersionArn"]
+    assert account.send(update)["status"] == "CONFIGURATION_CHANGED"
+    for number in range(2, 8):
+        account.aws.clock.sleep(2 * DAY)
+        release(account, f"{number}")
+    account.send(resource("Delete"))
+    left = account.aws.lambda_.list_layer_versions(LayerName="Wukong-theirs")["LayerVersions"]
+    assert [layer["Version"] for layer in left] == [2, 1]
+
+
+def test_one_function_cannot_be_both(account: Account) -> None:
+    begin = len(account.aws.calls)
+    answer = account.send(manual("deploy", invoker={"function_name": FUNCTIONS[0]}))
+    assert answer["error"]["code"] == "INVALID_EVENT"
+    assert "function_name" in answer["error"]["message"]
+    assert all(made.startswith(("Head", "Get")) for made in account.aws.operations[begin:])
 
 
 def test_retries_are_set_for_the_live_version_too(account: Account) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from bootstrap.answer import Status
@@ -16,7 +18,7 @@ from bootstrap.errors import (
 )
 from bootstrap.events import Upload
 from bootstrap.manual import Action
-from tests.bootstrap.conftest import package
+from tests.bootstrap.conftest import ROOT, package
 from tests.bootstrap.script import (
     EXECUTOR,
     INVOKER,
@@ -25,6 +27,7 @@ from tests.bootstrap.script import (
     SHA,
     Script,
     asking,
+    counted,
     deploying,
     described,
     recorded,
@@ -36,6 +39,7 @@ def created(script: Script) -> None:
     script.look()
     script.absent(EXECUTOR)
     script.absent(INVOKER)
+    script.same_settings()
     script.create(EXECUTOR)
     script.create(INVOKER)
     script.no_sign()
@@ -50,6 +54,7 @@ def changed(script: Script) -> None:
     script.look()
     script.read(EXECUTOR, live={"CodeSha256": OLD}, CodeSha256=OLD)
     script.read(INVOKER, live={"CodeSha256": OLD}, CodeSha256=OLD)
+    script.same_settings()
     script.update_code(EXECUTOR, "read")
     script.update_code(INVOKER, "read")
     script.settle(EXECUTOR)
@@ -73,6 +78,7 @@ def test_creation_starts_both_before_waiting_for_either(script: Script) -> None:
     assert answer.status is Status.CREATED
     assert [function.version for function in answer.functions] == ["1", "1"]
     assert [function.previous for function in answer.functions] == [None, None]
+    assert script.calls == counted("create")
 
 
 def test_changed_code_is_published_pinged_and_switched(script: Script) -> None:
@@ -85,12 +91,33 @@ def test_changed_code_is_published_pinged_and_switched(script: Script) -> None:
     assert answer.functions[0].changes == (f"code: {OLD[:12]} -> {SHA[:12]}",)
 
 
+def test_new_code_where_the_records_tell_what_is_live(script: Script) -> None:
+    script.look()
+    for name in (EXECUTOR, INVOKER):
+        live = {"description": str(recorded(name, sha=OLD[:12])), "is_read": False}
+        script.read(name, live=live, CodeSha256=OLD)
+    script.same_settings()
+    for name in (EXECUTOR, INVOKER):
+        script.update_code(name, "read")
+    for name in (EXECUTOR, INVOKER):
+        script.settle(name)
+    for name in (INVOKER, EXECUTOR):
+        script.publish(name, "2")
+    for name in (EXECUTOR, INVOKER):
+        script.ping(name, "2")
+    for name in (EXECUTOR, INVOKER):
+        script.switch(name, "2")
+    assert script.perform(deploying()).status is Status.CODE_CHANGED
+    assert script.calls == counted("new code")
+
+
 def test_a_changed_configuration_of_one_function_leaves_the_other(script: Script) -> None:
     script.look()
     script.read(EXECUTOR, live={})
     script.read(INVOKER, live={})
     layers = ["arn:aws:lambda:eu-west-1:123456789012:layer:one:1"]
     script.expect("get_layer_version_by_arn", {"Content": {"CodeSize": 1}}, Arn=layers[0])
+    script.same_settings()
     script.expect(
         "update_function_configuration",
         {},
@@ -115,6 +142,7 @@ def test_configuration_is_written_and_settled_before_code(script: Script) -> Non
     script.look()
     script.read(EXECUTOR, live={"CodeSha256": OLD, "Timeout": 60}, CodeSha256=OLD, Timeout=60)
     script.read(INVOKER, live={})
+    script.same_settings()
     script.expect(
         "update_function_configuration",
         {},
@@ -143,6 +171,7 @@ def test_what_is_live_already_is_read_without_its_version_if_the_record_tells(
     assert answer.status is Status.UNCHANGED
     assert answer.release is not None
     assert answer.release.name == "1.1"
+    assert script.calls == counted("nothing changed")
 
 
 def test_a_failure_says_what_is_done_and_what_is_left() -> None:
@@ -174,6 +203,7 @@ def test_a_broken_latest_does_not_matter_while_live_is_right(script: Script) -> 
 def test_a_stale_event_costs_one_call(script: Script) -> None:
     script.head(version="v3")
     assert script.perform(deploying(Upload("v2", "etag"))).status is Status.STALE
+    assert script.calls == counted("stale upload")
 
 
 def test_an_upload_that_is_gone_is_stale(script: Script) -> None:
@@ -203,6 +233,44 @@ def test_deletion_reads_the_owner_and_deletes_what_is_ours(script: Script) -> No
     answer = script.perform(asking(Action.DELETE))
     assert answer.status is Status.DELETED
     assert [function.status for function in answer.functions] == [Status.IGNORED, Status.DELETED]
+
+
+def test_deletion_of_both(script: Script) -> None:
+    script.sign()
+    for name in (INVOKER, EXECUTOR):
+        script.holding(name)
+        script.expect("delete_function", {}, FunctionName=name)
+    answer = script.perform(asking(Action.DELETE))
+    assert [function.status for function in answer.functions] == [Status.DELETED] * 2
+    assert script.calls == counted("delete")
+
+
+@pytest.mark.parametrize("case", ["nothing changed", "create", "new code", "delete", "rollback"])
+def test_the_guide_says_what_each_call_is_for(case: str) -> None:
+    """What it names makes up the difference to the least that is possible."""
+    guide = (ROOT / "docs" / "deploying.md").read_text()
+    row = re.search(rf"^\| {case} \| \d+ \| .*\n(?:.*\n)*?\| {case} \| (\d+) \| (.*)", guide, re.M)
+    assert row
+    least, more = int(row.group(1)), sum(map(int, re.findall(r"\((\d+)\)", row.group(2))))
+    reads = 5 if "five of" in row.group(2) else 0
+    assert least + more + reads == counted(case)
+
+
+def test_more_memory_for_one_function(script: Script) -> None:
+    script.look()
+    script.recorded(EXECUTOR)
+    script.recorded(INVOKER)
+    script.same_settings()
+    memory = {"FunctionName": EXECUTOR, "RevisionId": "read", "MemorySize": 4096}
+    script.expect("update_function_configuration", {}, **memory)
+    script.settle(EXECUTOR, MemorySize=4096)
+    script.publish(EXECUTOR, "2")
+    script.ping(EXECUTOR, "2")
+    script.switch(EXECUTOR, "2")
+    script.switch(INVOKER, "1")
+    answer = script.perform(deploying(executor={"memory_size": 4096}))
+    assert answer.status is Status.CONFIGURATION_CHANGED
+    assert script.calls == counted("new configuration of one function")
 
 
 def test_deletion_of_what_is_gone_is_fine(script: Script) -> None:
@@ -293,6 +361,7 @@ def test_a_conflict_is_planned_again_from_what_is_there(script: Script) -> None:
     script.look()
     script.read(EXECUTOR, live={"CodeSha256": OLD}, CodeSha256=OLD)
     script.read(INVOKER, live={})
+    script.same_settings()
     script.fail("update_function_code", "PreconditionFailedException", "changed", 412)
     script.look()
     script.read(EXECUTOR, live={})
@@ -316,6 +385,7 @@ def test_a_conflict_with_an_update_is_tried_again(script: Script) -> None:
     script.read(EXECUTOR, live={"MemorySize": 128}, MemorySize=128)
     script.read(INVOKER, live={})
     message = "The operation cannot be performed at this time. An update is in progress."
+    script.same_settings()
     script.fail("update_function_configuration", "ResourceConflictException", message, 409)
     script.expect(
         "update_function_configuration",
@@ -339,6 +409,7 @@ def test_a_role_that_is_too_new_is_waited_for(script: Script) -> None:
     script.look()
     script.absent(EXECUTOR)
     script.read(INVOKER, live={})
+    script.same_settings()
     for _ in range(3):
         script.fail("create_function", "InvalidParameterValueException", NO_ROLE)
     script.create(EXECUTOR)
@@ -358,6 +429,7 @@ def test_a_role_that_never_comes_ends_within_two_minutes() -> None:
     script.look()
     script.absent(EXECUTOR)
     script.absent(INVOKER)
+    script.same_settings()
     for _ in range(100):
         script.fail("create_function", "InvalidParameterValueException", NO_ROLE)
     with pytest.raises(RoleNotReadyError, match="cannot be assumed"):
@@ -369,6 +441,7 @@ def test_settling_ends_with_lambdas_reason(script: Script) -> None:
     script.look()
     script.read(EXECUTOR, live={"CodeSha256": OLD}, CodeSha256=OLD)
     script.read(INVOKER, live={})
+    script.same_settings()
     script.update_code(EXECUTOR, "read")
     script.settle(
         EXECUTOR,
@@ -395,6 +468,7 @@ def test_a_function_that_never_became_active_is_made_anew(script: Script) -> Non
     script.look()
     script.read(EXECUTOR, State="Failed", StateReasonCode="InvalidSubnet")
     script.read(INVOKER, live={})
+    script.same_settings()
     script.expect("delete_function", {}, FunctionName=EXECUTOR)
     script.create(EXECUTOR)
     script.no_sign()

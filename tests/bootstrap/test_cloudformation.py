@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
 from collections.abc import Iterator
@@ -168,6 +169,7 @@ def test_a_broken_request_is_answered_once_and_no_log_knows_the_url(
     server: Server,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    log: io.StringIO,
     request_type: str,
     properties: object,
     reason: str,
@@ -190,7 +192,8 @@ def test_a_broken_request_is_answered_once_and_no_log_knows_the_url(
     assert told["Status"] == "FAILED"
     assert reason.lower() in told["Reason"].lower().replace("_", "")
     captured = capsys.readouterr()
-    assert "secret" not in captured.out + captured.err
+    assert '"message":"answer"' in log.getvalue()
+    assert "secret" not in captured.out + captured.err + log.getvalue()
 
 
 def test_without_settings_cloudformation_is_answered_too(server: Server) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from bootstrap.deadline import Deadline, alarm
+from bootstrap.errors import DeadlineError
 from bootstrap.function import lambda_handler
 from tests.bootstrap.account import ENVIRONMENT, Context, manual
 
@@ -30,3 +33,21 @@ def test_a_call_that_hangs_ends_at_the_deadline_and_is_answered(
     answer = lambda_handler(manual("status"), context)
     assert answer["error"]["code"] == "DEADLINE_EXCEEDED"
     assert "hung" in answer["error"]["message"]
+
+
+def test_an_alarm_that_rings_as_the_work_ends_is_a_deadline_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It must not get past those who answer errors."""
+    real = signal.setitimer
+
+    def late(which: int, seconds: float, *more: float) -> tuple[float, float]:
+        if seconds == 0:
+            signal.raise_signal(signal.SIGALRM)
+        return real(which, seconds, *more)
+
+    # Only as long as it runs: others set timers as well.
+    with monkeypatch.context() as patched:
+        patched.setattr("bootstrap.deadline.signal.setitimer", late)
+        with pytest.raises(DeadlineError), alarm(Deadline.after(60_000)):
+            pass

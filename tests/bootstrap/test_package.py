@@ -117,7 +117,7 @@ def test_a_package_that_was_replaced_meanwhile_is_a_conflict(s3: Any) -> None:
 
 def test_what_is_bigger_than_lambda_takes_unzipped_is_not_even_read(s3: Any) -> None:
     with Stubber(s3), pytest.raises(PackageError, match="262,144,000"):
-        hashed(s3, Package("bucket", "key", "v1", "abc", 5 << 40, ""))
+        read_contents(s3, Package("bucket", "key", "v1", "abc", 5 << 40, ""))
 
 
 def test_one_read_of_the_end_is_enough_for_a_package() -> None:
@@ -213,7 +213,8 @@ def test_an_older_version_is_read_as_that_version(s3: Any) -> None:
         assert hashed(s3, found).sha256
 
 
-@pytest.mark.parametrize("status", [400, 404])
+# 405 is a version that only marks a deletion.
+@pytest.mark.parametrize("status", [400, 404, 405])
 def test_a_version_that_is_gone_or_never_was_is_absent(s3: Any, status: int) -> None:
     with Stubber(s3) as script:
         script.add_client_error("head_object", str(status), http_status_code=status)

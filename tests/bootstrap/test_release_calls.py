@@ -30,6 +30,7 @@ from tests.bootstrap.script import (
     Remembered,
     Script,
     asking,
+    counted,
     deploying,
     described,
     recorded,
@@ -52,6 +53,7 @@ def test_a_rollback_switches_back_and_holds_what_was_live(script: Script) -> Non
     answer = script.perform(asking(Action.ROLLBACK))
     assert answer.status is Status.ROLLED_BACK
     assert [function.previous for function in answer.functions] == ["2", "2"]
+    assert script.calls == counted("rollback")
     for text in written:
         record = Record.parse(text)
         assert record is not None
@@ -225,6 +227,7 @@ def test_a_layer_is_published_once_and_attached_in_its_place(script: Script) -> 
     known = [{"LayerVersionArn": ours, "Version": 2, "Description": "src=v2 size=1000"}]
     script.expect("list_layer_versions", {"LayerVersions": known}, LayerName="Wukong-numpy")
     script.expect("get_layer_version_by_arn", {"Content": {"CodeSize": 1}}, Arn=foreign)
+    script.same_settings()
     script.expect(
         "update_function_configuration",
         {},
@@ -257,6 +260,7 @@ def test_a_version_with_snapstart_is_waited_for(script: Script) -> None:
     script.recorded(EXECUTOR)
     script.recorded(INVOKER)
     snap = {"ApplyOn": "PublishedVersions"}
+    script.same_settings()
     script.expect(
         "update_function_configuration",
         {},

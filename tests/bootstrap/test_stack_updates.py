@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from tests.bootstrap.account import BUCKET, FUNCTIONS, KEY, Account, manual, notification, resource
 from tests.bootstrap.conftest import package, zipped
+from tests.bootstrap.fake_aws import Crash, Fault
 
 BAD = {
     "no zip": b"nothing like a zip",
@@ -38,7 +41,7 @@ def test_while_the_newest_package_is_bad_the_live_one_is_configured(
     answer = account.send(UPDATE)
     assert account.answers[-1]["Status"] == "SUCCESS"
     assert (account.markers(), memory(account)) == (("1", "1"), 1024)
-    assert "The newest package is not" in answer["message"]
+    assert "What is newer is not" in answer["message"]
     told = account.send(notification(bad))
     assert told["status"] == "FAILED", "a bad package is not held, it is bad"
 
@@ -79,6 +82,72 @@ def test_a_layer_whose_zip_was_deleted_stays_attached(account: Account) -> None:
     assert [layer["Arn"].split(":")[6] for layer in found["Configuration"]["Layers"]] == [
         "Wukong-numpy"
     ]
+
+
+BAD_LAYERS = {"no zip": b"nothing like a zip", "link": zipped({"../away.py": "1"})}
+
+
+@pytest.mark.parametrize("kind", BAD_LAYERS)
+def test_while_the_newest_layer_is_bad_the_live_one_stays_attached(
+    account: Account, kind: str
+) -> None:
+    """Else the update that takes a failed one back would fail too."""
+    account.environment["WUKONG_EXECUTOR_LAYERS"] = "numpy"
+    version = account.upload("", "layers/numpy.zip", body=zipped({"python/numpy.py": "1"}))
+    account.send(notification(version, "layers/numpy.zip"))
+    account.upload("", "layers/numpy.zip", body=BAD_LAYERS[kind])
+    update = resource("Update", Executor={"MemorySize": "1024", "Layers": ["numpy"]})
+    answer = account.send(update)
+    assert account.answers[-1]["Status"] == "SUCCESS", answer
+    assert (account.markers(), memory(account)) == (("1", "1"), 1024)
+    assert "layers/numpy.zip" in answer["message"]
+
+
+def test_a_layer_that_was_rolled_back_stays_held_while_the_newest_package_is_bad(
+    account: Account,
+) -> None:
+    account.environment["WUKONG_EXECUTOR_LAYERS"] = "numpy"
+    for number in range(2):
+        body = zipped({"python/numpy.py": f"{number}"})
+        version = account.upload("", "layers/numpy.zip", body=body)
+        account.send(notification(version, "layers/numpy.zip"))
+    account.send(manual("rollback"))
+    account.upload("", body=BAD["no zip"])
+    account.send(resource("Update", Executor={"MemorySize": "1024", "Layers": ["numpy"]}))
+    assert account.answers[-1]["Status"] == "SUCCESS"
+    account.upload("2")
+    account.send(manual("deploy"))
+    found = account.function(FUNCTIONS[0], "live")
+    assert found is not None
+    assert [layer["Arn"][-2:] for layer in found["Configuration"]["Layers"]] == [":1"]
+
+
+def test_an_update_says_what_it_changes_also_where_that_is_only_whose_a_function_is(
+    account: Account,
+) -> None:
+    """An upload made both functions before the stack's resource came to it."""
+    told = account.send(resource("Update"))["functions"]["executor"]
+    assert told["changes"] == ["resource: none -> Functions"]
+
+
+def test_while_the_newest_package_hangs_the_live_one_is_configured(account: Account) -> None:
+    """No answer to a ping is a bad answer, not a network that was away."""
+    bad = account.upload("2")
+    account.interrupt(lambda _, name: Fault.LOST_REPLY if name == "Invoke" else None)
+    told = account.send(notification(bad))
+    assert told["error"]["code"] == "SMOKE_TEST_FAILED"
+    begin = len(account.aws.calls)
+    seen: list[int] = []
+
+    def hang(index: int, name: str) -> Fault | None:
+        seen.append(index) if name == "Invoke" else None
+        return Fault.LOST_REPLY if name == "Invoke" and len(seen) <= 2 else None
+
+    account.interrupt(hang)
+    account.send(UPDATE)
+    assert len(account.aws.calls) > begin
+    assert account.answers[-1]["Status"] == "SUCCESS"
+    assert (account.markers(), memory(account)) == (("1", "1"), 1024)
 
 
 def test_only_who_sends_an_event_by_hand_can_force(account: Account) -> None:
@@ -124,6 +193,22 @@ def test_a_stack_hands_back_what_it_had_adopted_when_it_is_deleted(account: Acco
     assert account.answers[-1]["Status"] == "SUCCESS"
     assert owners(account) == [OTHER, OTHER]
     assert account.markers() == ("1", "1")
+    account.send({**resource("Delete"), "StackId": OTHER})
+    assert owners(account) == ["gone", "gone"]
+
+
+@pytest.mark.parametrize("call", range(12))
+def test_what_was_handed_back_is_its_owners_to_delete_though_that_was_interrupted(
+    account: Account, call: int
+) -> None:
+    stranger(account)
+    account.send(resource("Create", Adopt="true"))
+    account.interrupt(lambda i, _: Fault.CRASH_AFTER if i == call else None)
+    with suppress(Crash):
+        account.send(resource("Delete"))
+    account.interrupt(None)
+    account.send(resource("Delete"))
+    assert owners(account) == [OTHER, OTHER]
     account.send({**resource("Delete"), "StackId": OTHER})
     assert owners(account) == ["gone", "gone"]
 

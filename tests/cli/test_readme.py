@@ -110,11 +110,12 @@ def test_the_python_of_the_readme_runs(shell: Shell, tmp_path: Path) -> None:
 
 @pytest.mark.embedded
 def test_the_commands_for_the_embedded_aws_work_in_order(shell: Shell) -> None:
-    *first, status, down = commands("The embedded AWS, at your own pace")
+    *first, status, doctor, down = commands("The embedded AWS, at your own pace")
     for command in first:
         printed = shell.run(command)
     assert "sum=32640" in printed, "of 256 numbers, on the deployed Executors"
     assert "LIVE" in shell.run(status)
+    assert "0 problems" in shell.run(doctor)
     assert "has ended" in shell.run(down)
 
 

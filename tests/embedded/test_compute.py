@@ -6,7 +6,7 @@ these runs would not end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
 from typing import Any
 
 import boto3
@@ -17,51 +17,22 @@ import pytest
 
 import wukong
 from tests.conftest import until
-from wukong.cli.deploy import template_file
-from wukong.packaging.build import build_bootstrap, build_deployment
-from wukong.packaging.target import Target
+from wukong.config import ConfigError
 from wukong.platform import batches
-from wukong.stack.cloudformation import Stack, StackError
-from wukong.stack.embedded import STACK, EmbeddedAws
-from wukong.stack.releases import Releases
+from wukong.stack.cloudformation import StackError
 
 pytestmark = pytest.mark.embedded
 
 
-@pytest.fixture(scope="module")
-def client(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[wukong.Client]:
-    """A client of the real template, with the real packages live."""
-    folder = tmp_path_factory.mktemp("packages")
-    here = Target.this_machine()
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
-            patch.delenv(name, raising=False)
-        for name, value in aws.environment.items():
-            patch.setenv(name, value)
-        stack = Stack(STACK)
-        stack.deploy(
-            template_file(),
-            build_bootstrap(here, folder / "bootstrap.zip").path,
-            {
-                "Runtime": here.runtime,
-                "Architecture": here.architecture,
-                "StoreUrl": aws.store_url,
-                "Embedded": "true",
-            },
-        )
-        releases = Releases(stack)
-        package = build_deployment(here, folder / "deployment.zip").path
-        releases.wait_until_live(releases.upload(package), 120.0)
-        with wukong.Client() as client:
-            yield client
-        stack.delete()
+BEGINS = {"Executor": '"begins"', "Invoker": '"invokes"'}
+"""What a function writes when it begins with something."""
 
 
 def invocations(component: str) -> int:
-    """Count what Lambda wrote about a function's invocations."""
+    """Count the invocations that did something for a run: neither pings nor probes."""
     logs: Any = boto3.client("logs")
     pages = logs.get_paginator("filter_log_events").paginate(
-        logGroupName=f"/aws/lambda/Wukong{component}", filterPattern='"START RequestId"'
+        logGroupName=f"/aws/lambda/Wukong{component}", filterPattern=BEGINS[component]
     )
     return sum(len(page["events"]) for page in pages)
 
@@ -73,6 +44,13 @@ def start() -> int:
 
 @dask.delayed(pure=True)
 def widen(value: int, i: int) -> int:
+    # Worth an Executor.
+    time.sleep(0.3)
+    return value * i
+
+
+@dask.delayed(pure=True)
+def multiply(value: int, i: int) -> int:
     return value * i
 
 
@@ -83,6 +61,32 @@ def test_executors_hand_off_to_executors_and_the_last_one_joins(client: wukong.C
     assert total.compute() == 3
     # One for the leaf, which became one of three; a log is written when its invocation has ended.
     until(lambda: invocations("Executor") - before == 3, "three Executors in the log")
+
+
+def test_children_that_are_not_worth_an_executor_are_run_by_the_one_there_is(
+    client: wukong.Client,
+) -> None:
+    before = invocations("Executor")
+    one = start()
+    total = dask.delayed(sum)([multiply(one, i) for i in range(200)])
+    assert total.compute() == sum(range(200))
+    until(lambda: invocations("Executor") > before, "an Executor in the log")
+    # On a machine that is slow enough the first child may take longer than starting Executors.
+    assert invocations("Executor") - before < 200
+
+
+def test_a_task_that_wants_more_memory_than_the_function_has_is_named(
+    client: wukong.Client,
+) -> None:
+    @dask.delayed
+    def huge() -> int:
+        return int(np.ones(2_000_000_000).sum())
+
+    with pytest.raises(MemoryError) as caught:
+        huge().compute()
+    notes = "\n".join(caught.value.__notes__)
+    assert "The function has 3008 MB" in notes
+    assert "task 'huge-" in notes
 
 
 def test_a_wide_fan_out_goes_through_the_invoker(client: wukong.Client) -> None:
@@ -126,6 +130,12 @@ def test_a_run_keeps_to_the_versions_that_were_live_when_it_began(client: wukong
     name, _, version = targets.executor.partition(":")
     assert name == "WukongExecutor"
     assert version.isdecimal()
+
+
+def test_executors_of_another_size_than_those_deployed_are_refused(client: wukong.Client) -> None:
+    with pytest.raises(ConfigError, match="4096 MB, and the deployed function has 3008 MB"):
+        start().compute(memory=4096)
+    assert start().compute(memory=3008) == 1
 
 
 def test_functions_that_are_not_deployed_are_a_clear_error(client: wukong.Client) -> None:

@@ -52,8 +52,8 @@ def fork(run: str) -> NewRun:
     )
 
 
-def event(start: Start) -> ExecutorEvent:
-    return ExecutorEvent("run", (start,), Targets("executor", "invoker"))
+def event(*starts: Start) -> ExecutorEvent:
+    return ExecutorEvent("run", starts, Targets("executor", "invoker"))
 
 
 def execute(storage: MemoryStorage, start: Start) -> Recorder:

@@ -8,6 +8,7 @@ The graph used is a diamond with a tail:
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +25,7 @@ from wukong.storage import (
     NewRun,
     RunState,
     Storage,
+    Unstored,
     shared_ref,
     values,
 )
@@ -366,3 +368,63 @@ def test_runs_do_not_see_one_another(storage: Storage, run_id: str) -> None:
     storage.arrive(run_id, lineage, arrival(0))
     assert storage.status(run_id).done == 1
     assert storage.status(run_id + "other").done == 0
+
+
+def test_a_child_that_waits_for_one_output_alone_is_owned_before_that_is_stored(
+    storage: Storage, run_id: str
+) -> None:
+    storage.create(diamond(run_id))
+    first = begin(storage, run_id, 0).lineage
+    storage.arrive(run_id, first, arrival(0))
+    second = begin(storage, run_id, 2).lineage
+    assert storage.hold(run_id, first, 1, (3, 2), 0) is None, "it waits for 2 as well"
+    storage.arrive(run_id, first, arrival(1, last=True))
+    claim = storage.hold(run_id, second, 2, (3, 2), None)
+    assert claim is not None
+    assert (claim.segment, claim.spec) == (3, b"spec3")
+    assert storage.hold(run_id, second, 2, (3, 2), None) == claim, "its reply was lost"
+    assert storage.status(run_id).done == 2
+    whole = replace(arrival(3, last=True), held=(Unstored(2, (0,)),))
+    arrived = storage.arrive(run_id, second, whole)
+    # 2 has no data that could be deleted.
+    assert arrived.deletable == (DataRef(0, "0.1.a"), DataRef(1, "0.1.a"))
+    assert storage.versions(run_id, [2]) == [None]
+    assert storage.status(run_id).done == 4
+
+
+def test_what_a_lost_executor_held_is_computed_again_and_its_child_is_still_owned(
+    storage: Storage, run_id: str
+) -> None:
+    storage.create(diamond(run_id))
+    first = begin(storage, run_id, 0).lineage
+    storage.arrive(run_id, first, arrival(0))
+    second = begin(storage, run_id, 2).lineage
+    storage.arrive(run_id, first, arrival(1, last=True))
+    assert storage.hold(run_id, second, 2, (3, 2), None) is not None
+    storage.expire(run_id, [2])
+    until(lambda: Start(2, 2) in storage.reap(run_id), "the lease's end")
+    again = begin(storage, run_id, 2, epoch=2, token="b").lineage
+    with pytest.raises(Fenced):
+        storage.hold(run_id, second, 2, (3, 2), None)
+    assert [claim.segment for claim in storage.owned(run_id, again)] == [2], "3 has no input yet"
+    arrived = storage.arrive(run_id, again, arrival(2))
+    assert [claim.segment for claim in arrived.here] == [3]
+
+
+def test_who_comes_second_reaps_only_leases_that_have_long_been_over(
+    storage: Storage, run_id: str
+) -> None:
+    storage.create(diamond(run_id, lease_seconds=0.05))
+    begin(storage, run_id, 0)
+    storage.expire(run_id, [0])
+    assert storage.reap(run_id, late_seconds=600.0) == []
+    until(lambda: Start(0, 2) in storage.reap(run_id), "the lease's end")
+
+
+def test_a_store_lists_the_runs_that_it_has(storage: Storage) -> None:
+    ids = [uuid.uuid4().hex for _ in range(20)]
+    for run in ids:
+        storage.create(NewRun(run, [b"spec"], [()], [1], [0]))
+    assert set(ids) <= set(storage.runs())
+    storage.drop(ids[0])
+    assert ids[0] not in storage.runs()

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from wukong.cli.deploy import template_file
+from wukong.cli.output import Output
 from wukong.errors import WukongError
 from wukong.packaging.build import build_bootstrap, build_deployment
 from wukong.packaging.target import Target
@@ -66,9 +67,9 @@ class Story:
         return table
 
 
-def demo() -> None:
+def demo(out: Output) -> None:
     """Run the demo; raises what its first failing step raises."""
-    story = Story(Console())
+    story = Story(out.console)
     story.console.print(
         "This shows Wukong on one machine: an AWS emulator with IAM enforced runs the real "
         "template and the real zips, against a real Valkey.\n"
@@ -79,6 +80,11 @@ def demo() -> None:
             Demo(story, Path(folder)).play()
     story.step("Stop", lambda: _nothing_left(left_by))
     story.console.print(story.table())
+    steps = [
+        {"step": title, "happened": happened, "seconds": round(seconds, 3)}
+        for title, happened, seconds in story.rows
+    ]
+    out.give({"steps": steps})
 
 
 class Demo:
@@ -243,13 +249,13 @@ class Demo:
                 return count
 
     def _logged(self) -> tuple[int, int]:
-        """Count invocations by what Lambda wrote into the functions' log groups."""
+        """Count invocations by what the functions wrote when they began."""
         logs: Any = boto3.client("logs")
         counts = []
-        for component in ("executor", "invoker"):
+        for component, begins in (("executor", '"begins"'), ("invoker", '"invokes"')):
             name = self._live.status().answer["functions"][component]["name"]
             events = logs.filter_log_events(
-                logGroupName=f"/aws/lambda/{name}", filterPattern='"START RequestId"'
+                logGroupName=f"/aws/lambda/{name}", filterPattern=begins
             )["events"]
             counts.append(len(events))
         return counts[0], counts[1]

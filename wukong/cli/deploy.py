@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
+from wukong.cli.output import Output
 from wukong.cli.package import target_of
-from wukong.config import load_config
+from wukong.cli.where import releases_of, stack_of
+from wukong.config import Config, load_config
 from wukong.errors import WukongError
 from wukong.packaging.build import build_bootstrap, build_deployment
-from wukong.stack.cloudformation import Stack
+from wukong.packaging.target import Target
 from wukong.stack.embedded import is_in_use
 from wukong.stack.releases import Release, Releases
 
@@ -26,65 +26,87 @@ class ParameterError(WukongError):
     """A parameter, or the template, that cannot be used."""
 
 
-def deploy(
-    stack: str | None,
-    store_url: str | None,
-    parameters: Sequence[str],
-    template: Path | None,
-    package: Path | None,
-    runtime: str | None,
-    arch: str | None,
-) -> None:
+class ReleaseError(WukongError):
+    """The bootstrap did not do what it was asked; its own message and hint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the options of `deploy` and of `plan` say; None or empty for what they do not."""
+
+    stack: str | None = None
+    store_url: str | None = None
+    parameters: tuple[str, ...] = ()
+    template: Path | None = None
+    package: Path | None = None
+    runtime: str | None = None
+    arch: str | None = None
+
+    @property
+    def target(self) -> Target:
+        """What the packages are built for."""
+        return target_of(self.runtime, self.arch)
+
+    def given(self, config: Config) -> dict[str, str]:
+        """Give the template's parameters; those that are not named keep their values."""
+        given = dict(map(_parameter, self.parameters))
+        given.setdefault("Runtime", self.target.runtime)
+        given.setdefault("Architecture", self.target.architecture)
+        if url := self.store_url or config.store.url:
+            given.setdefault("StoreUrl", url)
+        if is_in_use():
+            given.setdefault("Embedded", "true")
+        return given
+
+
+def deploy(out: Output, wishes: Wishes) -> None:
     """Create or update the stack, upload the package, and wait until it is live."""
-    console = Console()
     config = load_config()
-    target = target_of(runtime, arch)
-    given = dict(map(_parameter, parameters))
-    given.setdefault("Runtime", target.runtime)
-    given.setdefault("Architecture", target.architecture)
-    if url := store_url or config.store.url:
-        given.setdefault("StoreUrl", url)
-    if is_in_use():
-        given.setdefault("Embedded", "true")
-    where = Stack(
-        stack or config.aws_lambda.aws_sam_app_name,
-        region=config.aws_lambda.region,
-        endpoint_url=config.aws_lambda.endpoint_url,
-    )
+    given = wishes.given(config)
+    where = stack_of(wishes.stack, config)
     with tempfile.TemporaryDirectory() as folder:
-        bootstrap = build_bootstrap(target, Path(folder) / "bootstrap.zip")
-        changed = where.deploy(template or template_file(), bootstrap.path, given)
-        console.print(f"Stack {where.name}: {'deployed' if changed else 'unchanged'}.")
+        bootstrap = build_bootstrap(wishes.target, Path(folder) / "bootstrap.zip")
+        changed = where.deploy(wishes.template or template_file(), bootstrap.path, given)
+        out.say(f"Stack {where.name}: {'deployed' if changed else 'unchanged'}.")
+        package = wishes.package
         if package is None:
-            package = build_deployment(target, Path(folder) / "deployment.zip").path
+            package = build_deployment(wishes.target, Path(folder) / "deployment.zip").path
         releases = Releases(where, endpoint_url=config.aws_lambda.endpoint_url)
         uploaded = releases.upload(package)
-    console.print(f"Uploaded {package.name} to {releases.bucket}; its event deploys it.")
-    show(console, releases.wait_until_live(uploaded, LIVE_SECONDS))
+    out.say(f"Uploaded {package.name} to {releases.bucket}; its event deploys it.")
+    release = releases.wait_until_live(uploaded, LIVE_SECONDS)
+    show(out, release)
+    out.give({"stack": where.name, "stack_changed": changed, **release.answer})
 
 
-def status(stack: str | None) -> None:
-    """Print what is live."""
-    config = load_config()
-    where = Stack(
-        stack or config.aws_lambda.aws_sam_app_name,
-        region=config.aws_lambda.region,
-        endpoint_url=config.aws_lambda.endpoint_url,
-    )
-    show(Console(), Releases(where, endpoint_url=config.aws_lambda.endpoint_url).status())
+def status(out: Output, stack: str | None) -> None:
+    """Tell what is live."""
+    release = releases_of(stack).status()
+    show(out, release)
+    out.give(release.answer)
+    refuse_failure(release)
 
 
-def show(console: Console, release: Release) -> None:
-    """Print a release as a table."""
-    table = Table(title=f"{release.status} · {release.answer['message']}", title_justify="left")
-    for column in ("function", "invoke as", "version", "package", "code"):
-        table.add_column(column, overflow="fold")
-    for one in release.answer["functions"].values():
-        code = (one["code_sha256"] or "")[:12]
-        table.add_row(one["name"], one["invoke"], one["version"], one["package"], code)
-    console.print(table)
-    if release.failure is not None:
-        console.print(release.failure)
+def show(out: Output, release: Release) -> None:
+    """Print a release as a table, and how it differs from what is wanted."""
+    functions: Mapping[str, Mapping[str, object]] = release.answer["functions"]
+    rows = [
+        (one["name"], one["invoke"], one["version"], one["package"], str(one["code_sha256"])[:12])
+        for one in functions.values()
+    ]
+    title = f"{release.status} · {release.answer['message']}"
+    out.table(title, ("function", "invoke as", "version", "package", "code"), rows)
+    for one in functions.values():
+        drift = one["drift"]
+        for line in drift if isinstance(drift, list) else []:
+            out.say(f"{one['name']} differs from what is wanted: {line}")
+
+
+def refuse_failure(release: Release) -> None:
+    """Raise `ReleaseError` if an answer of the bootstrap is that it failed."""
+    error = release.answer.get("error")
+    if error is not None:
+        raise ReleaseError(f"{error['code']}: {error['message']}", error["hint"])
 
 
 def template_file() -> Path:

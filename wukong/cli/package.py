@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
+from wukong.cli.output import Output
 from wukong.packaging.archive import Archive
 from wukong.packaging.build import build_all
 from wukong.packaging.sizes import sizes_of
@@ -26,25 +24,37 @@ def target_of(runtime: str | None, arch: str | None) -> Target:
     return Target.parse(runtime or here.runtime, arch or here.architecture)
 
 
-def package(out: Path, runtime: str | None, arch: str | None) -> None:
+def package(out: Output, folder: Path, runtime: str | None, arch: str | None) -> None:
     """Build both zips into a folder, and print what takes how much of them."""
-    console = Console()
     target = target_of(runtime, arch)
-    for archive in build_all(target, out):
-        _show(console, archive)
-    console.print(f"Built for {target}.", highlight=False)
+    archives = build_all(target, folder)
+    for archive in archives:
+        _show(out, archive)
+    out.say(f"Built for {target}.")
+    out.give(
+        {
+            "runtime": target.runtime,
+            "architecture": target.architecture,
+            "packages": [
+                {
+                    "path": str(archive.path),
+                    "bytes": archive.size,
+                    "unzipped_bytes": archive.unzipped_size,
+                    "sha256": archive.sha256,
+                }
+                for archive in archives
+            ],
+        }
+    )
 
 
-def _show(console: Console, archive: Archive) -> None:
+def _show(out: Output, archive: Archive) -> None:
     sizes = sizes_of(archive)
     title = f"{archive.path}: {archive.size / 1e6:.2f} MB ({archive.unzipped_size / 1e6:.2f} MB)"
-    table = Table(title=title, title_justify="left", caption=sizes.note, caption_justify="left")
-    table.add_column("part")
-    table.add_column("version")
-    for column in ("zipped kB", "files kB", "bytecode kB"):
-        table.add_column(column, justify="right")
-    for row in sizes.rows:
-        kilobytes = (f"{size / 1e3:,.0f}" for size in (row.zipped, row.files, row.bytecode))
-        table.add_row(row.part, row.version, *kilobytes)
-    console.print(table)
-    console.print(f"sha256 {archive.sha256}\n", highlight=False, soft_wrap=True)
+    rows = [
+        (row.part, row.version, *(f"{n / 1e3:,.0f}" for n in (row.zipped, row.files, row.bytecode)))
+        for row in sizes.rows
+    ]
+    columns = ("part", "version", "zipped kB", "files kB", "bytecode kB")
+    out.table(title, columns, rows)
+    out.say(f"{sizes.note}\nsha256 {archive.sha256}\n")

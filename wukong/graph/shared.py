@@ -27,6 +27,7 @@ from typing import Any
 import cloudpickle
 from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef, _execute_subgraph
 
+from wukong.graph.references import References, travels_by_value
 from wukong.storage import DataRef, Storage, shared_ref
 from wukong.storage.serialisation import PICKLE_PROTOCOL, Packed, dumps, loads
 
@@ -77,9 +78,15 @@ class Sharing:
     ----------
     common
         Objects that are known to be part of several of these values.
+
+    Attributes
+    ----------
+    references
+        The modules that Executors will import for them.
     """
 
     def __init__(self, common: Iterable[object] = ()) -> None:
+        self.references = References()
         self.common = {id(item): item for item in common}
         self._anew: set[int] = set()
         self._numbers: dict[int, int] = {}
@@ -114,6 +121,7 @@ class Sharing:
         to each other in circles.
         """
         if inside and type(item) not in _TEXTS and not _is_array(item):
+            self.references.note(item)
             return None
         number = self._numbers.get(id(item))
         if number is None:
@@ -136,11 +144,13 @@ class Sharing:
         elif _is_large(item):
             self._large.append(self._pickled(item))
             number = len(self._large)
-        elif type(item) not in _BY_VALUE:
-            return 0
-        elif _travels_by_value(item):
-            self._small.append(self._pickled(item))
-            number = -len(self._small)
+        else:
+            self.references.note(item)
+            if type(item) not in _BY_VALUE:
+                return 0
+            if travels_by_value(item):
+                self._small.append(self._pickled(item))
+                number = -len(self._small)
         self._numbers[id(item)] = number
         self._known.append(item)
         return number
@@ -273,20 +283,3 @@ def _is_array(item: Any) -> bool:
     """Tell arrays of numbers; NumPy is not imported for it, as there may be none."""
     kind = type(item)
     return kind.__module__ == "numpy" and kind.__name__ == "ndarray" and not item.dtype.hasobject
-
-
-def _travels_by_value(item: Any) -> bool:
-    """Tell what Executors cannot import, as it is of the user's script or made at run time."""
-    module = sys.modules.get(item.__module__)
-    if module is None or item.__module__ == "__main__" or _is_registered(item.__module__):
-        return True
-    found: Any = module
-    for name in item.__qualname__.split("."):
-        found = getattr(found, name, None)
-    return found is not item
-
-
-def _is_registered(module: str) -> bool:
-    """Tell a module, or one of a package, that cloudpickle was told to pickle by value."""
-    names = cloudpickle.list_registry_pickle_by_value()
-    return any(module == name or module.startswith(f"{name}.") for name in names)

@@ -14,6 +14,7 @@ from typing import Any, overload
 from dask._task_spec import GraphNode
 
 from wukong.graph.normalise import Key
+from wukong.graph.references import References
 from wukong.graph.segments import Segment
 from wukong.graph.shared import Shared, Sharing, common_parts
 from wukong.storage.serialisation import Packed, dumps
@@ -167,6 +168,11 @@ class Encoded:
     def shared(self) -> Iterable[Packed]:
         """Blobs of what all specifications that were taken share."""
         return _Blobs(self)
+
+    @property
+    def references(self) -> References:
+        """The modules that Executors will import for all specifications that were taken."""
+        return self._sharing.references
 
     def blobs(self) -> list[Packed]:
         """Give them as they are now."""

@@ -53,7 +53,7 @@ def write(files: Mapping[str, Path], out: Path) -> Archive:
         with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w") as archive:
             for inside in sorted(files):
                 data = files[inside].read_bytes()
-                archive.writestr(_entry(inside), data, compresslevel=9)
+                archive.writestr(entry(inside), data, compresslevel=9)
                 unzipped += len(data)
         Path(name).replace(out)
     except BaseException:
@@ -69,9 +69,10 @@ def write(files: Mapping[str, Path], out: Path) -> Archive:
     )
 
 
-def _entry(name: str) -> zipfile.ZipInfo:
-    entry = zipfile.ZipInfo(name, _EPOCH)
-    entry.compress_type = zipfile.ZIP_DEFLATED
-    entry.create_system = _UNIX
-    entry.external_attr = _MODE
-    return entry
+def entry(name: str) -> zipfile.ZipInfo:
+    """Give what a zip says of a file beside its bytes, the same for all."""
+    made = zipfile.ZipInfo(name, _EPOCH)
+    made.compress_type = zipfile.ZIP_DEFLATED
+    made.create_system = _UNIX
+    made.external_attr = _MODE
+    return made

@@ -12,7 +12,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Self
 
 import boto3
@@ -35,7 +35,8 @@ from wukong.messages import (
 )
 from wukong.platform.batches import invoker_payload, sent_again
 from wukong.platform.costs import StartCosts
-from wukong.platform.interface import Platform, PlatformError, guided
+from wukong.platform.environment import Environment, Probe
+from wukong.platform.interface import Platform, PlatformError, Provision, guided
 from wukong.platform.ramp import ramp
 from wukong.storage import Storage, StorageError
 
@@ -73,7 +74,7 @@ class AnswerLostError(PlatformError):
 
 
 class LambdaGateway:
-    """Lambda's Invoke and GetAlias, in the words of the engine."""
+    """Lambda's Invoke, GetAlias and GetFunctionConfiguration, in the words of the engine."""
 
     def __init__(
         self,
@@ -181,6 +182,21 @@ class LambdaGateway:
         found = limits.get("UnreservedConcurrentExecutions") or limits.get("ConcurrentExecutions")
         return int(found) if found else None
 
+    def provision(self, function: str) -> Provision | None:
+        """Say what a function is given; None if that may not be asked."""
+        name, _, qualifier = function.partition(":")
+        try:
+            found = self._lambda.get_function_configuration(
+                FunctionName=name, Qualifier=qualifier or LIVE
+            )
+        except (ClientError, BotoCoreError):
+            return None
+        return Provision(
+            memory_mb=int(found["MemorySize"]),
+            architecture=found.get("Architectures", ["x86_64"])[0],
+            region=self._lambda.meta.region_name,
+        )
+
     def pinned(self, function: str) -> str:
         """Give `name:version` for a function, so that a run keeps to one release.
 
@@ -248,6 +264,8 @@ class AwsPlatform(Platform):
         self._costs = StartCosts()
         self._concurrency: int | None = None
         self._ramp = ramp(0, None)
+        self._asking = ThreadPoolExecutor(1, thread_name_prefix="wukong-probe")
+        self._probed: dict[str, Future[Environment]] = {}
 
     @classmethod
     def of_function(cls) -> Self:
@@ -264,6 +282,23 @@ class AwsPlatform(Platform):
             executor=self._gateway.pinned(self._functions.executor),
             invoker=self._gateway.pinned(self._functions.invoker),
         )
+
+    def probe(self, targets: Targets) -> Future[Environment]:
+        """Have an Executor tell what it runs on, meanwhile; one is asked of each version."""
+        known = self._probed.get(targets.executor)
+        if known is None or (known.done() and known.exception() is not None):
+            known = self._asking.submit(self.ask, targets, Probe())
+            self._probed[targets.executor] = known
+        return known
+
+    def ask(self, targets: Targets, probe: Probe) -> Environment:
+        """Have an Executor answer a probe; raises `PlatformError` if it does not."""
+        answer = self._gateway.call(targets.executor, probe.to_bytes())
+        return Environment.from_event(answer)
+
+    def close(self) -> None:
+        """End the thread that asks."""
+        self._asking.shutdown(cancel_futures=True)
 
     def grouped(self, starts: Sequence[Start]) -> list[tuple[Start, ...]]:
         """Give each lineage an Executor, unless the account cannot have so many at once."""
@@ -284,6 +319,12 @@ class AwsPlatform(Platform):
             rounds = math.ceil(len(events) / DIRECT_CONNECTIONS)
             self._costs.started(rounds * DIRECT_CONNECTIONS, time.monotonic() - begun)
         return report
+
+    def provision(self) -> Provision | None:
+        """Say what Executors are given; None if that may not be asked."""
+        if self._functions is None:
+            return None
+        return self._gateway.provision(self._functions.executor)
 
     @property
     def threshold(self) -> int:

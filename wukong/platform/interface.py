@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Literal
 
 from wukong.errors import WukongError
 from wukong.messages import ExecutorEvent, InvokerReport, Start, Targets
+from wukong.platform.environment import Environment, Probe
 
 SHARES = 4
 """A group is at most one of so many shares of what is left for each Executor."""
@@ -15,6 +18,15 @@ SHARES = 4
 
 class PlatformError(WukongError):
     """Functions cannot be started: missing, not allowed, or not reachable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provision:
+    """What an Executor on Lambda is given: megabytes of memory, its processor, and its region."""
+
+    memory_mb: int
+    architecture: Literal["x86_64", "arm64"]
+    region: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +57,9 @@ class Platform(abc.ABC):
     parallelism: int | None = None
     """How many Executors can run at once; None where there is no end to them."""
 
+    carried: frozenset[str] = frozenset()
+    """The user's own modules that runs took with them: values of these may be inputs of others."""
+
     def grouped(self, starts: Sequence[Start]) -> list[tuple[Start, ...]]:
         """Share lineages that can begin now among Executors: each its own, if there are enough.
 
@@ -70,9 +85,31 @@ class Platform(abc.ABC):
     def start(self, events: Sequence[ExecutorEvent]) -> InvokerReport:
         """Start Executors and report which were not accepted; never raises for a single one."""
 
+    def probe(self, targets: Targets) -> Future[Environment] | None:  # noqa: ARG002
+        """Begin to ask what Executors of these functions run on; what was asked before is known.
+
+        None where they run on the same as this process. The future raises `PlatformError` if they
+        do not answer.
+        """
+        return None
+
+    def ask(self, targets: Targets, probe: Probe) -> Environment:
+        """Have an Executor answer a probe, and wait for it; only where `probe` gives a future.
+
+        Raises
+        ------
+        PlatformError
+            If it does not answer.
+        """
+        raise NotImplementedError
+
     def explain(self) -> Sequence[str]:
         """Say how Executors are started here and why so, a line for each."""
         return ()
+
+    def provision(self) -> Provision | None:
+        """Say what Executors are given; None on this machine, or if that may not be asked."""
+        return None
 
     def check(self) -> Sequence[Death]:
         """Give the Executors of which the platform knows that they died since the last look.

@@ -6,6 +6,7 @@ The same calls serve both: the embedded AWS is an endpoint (AWS_ENDPOINT_URL) li
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -110,6 +111,21 @@ class Stack:
             self._empty(bucket)
         self._cloudformation.delete_stack(StackName=self.name)
         self._settle(sleep, name=found["StackId"])
+
+    def count_versions(self, bucket: str) -> int:
+        """Count the versions of objects in a bucket."""
+        pages = self._s3.get_paginator("list_object_versions").paginate(Bucket=bucket)
+        return sum(len(page.get("Versions", [])) for page in pages)
+
+    def describe(self) -> Mapping[str, Any] | None:
+        """Give what CloudFormation says of the stack; None if there is no such stack."""
+        return self._describe()
+
+    def template(self) -> str:
+        """Give the template as it was given."""
+        answer = self._cloudformation.get_template(StackName=self.name, TemplateStage="Original")
+        body = answer["TemplateBody"]
+        return body if isinstance(body, str) else json.dumps(body)
 
     def _describe(self, name: str | None = None) -> dict[str, Any] | None:
         try:

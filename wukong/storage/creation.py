@@ -88,7 +88,7 @@ class Creation:
             "handoff": int(new.handoff_seconds * 1000),
             "live": new.max_live,
             "keep": new.keep_seconds,
-            "manifest": new.manifest,
+            "manifest": new.manifest(),
             "shared": len(self._shared),
         }
 

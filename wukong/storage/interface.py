@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import abc
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from wukong.errors import WukongError
@@ -217,7 +217,8 @@ class NewRun:
     keep_seconds
         After this long everything of the run has gone, whatever happens.
     manifest
-        What a client needs to come back to the run; opaque here.
+        Gives what a client needs to come back to the run, opaque here; it is asked for when
+        specifications and what they share have been taken.
     shared
         What specifications have in common, taken after them; opaque here. Each is data under its
         `shared_ref`.
@@ -232,7 +233,7 @@ class NewRun:
     handoff_seconds: float = 60.0
     max_live: int = 0
     keep_seconds: int = 86_400
-    manifest: bytes = b""
+    manifest: Callable[[], bytes] = bytes
     shared: Iterable[Packed] = ()
 
 
@@ -402,6 +403,10 @@ class Storage(abc.ABC):
     @abc.abstractmethod
     def drop(self, run: str) -> None:
         """Delete everything of a run."""
+
+    @abc.abstractmethod
+    def runs(self) -> list[str]:
+        """Give the ids of the runs that are there, in no order; looks at every key of the store."""
 
     @abc.abstractmethod
     def ping(self) -> None:

@@ -45,6 +45,7 @@ class _Attempt:
 class _Run:
     new: NewRun
     specs: list[bytes]
+    manifest: bytes
     state: RunState = RunState.RUNNING
     failure: bytes | None = None
     begun: int = 0
@@ -106,8 +107,8 @@ class MemoryStorage(Storage):
 
     def create(self, new: NewRun) -> None:
         specs, shared = list(new.specs), list(new.shared)
-        kept = replace(new, specs=(), shared=())
-        run = _Run(kept, specs, refs=dict(enumerate(new.references)))
+        kept = replace(new, specs=(), shared=(), manifest=bytes)
+        run = _Run(kept, specs, new.manifest(), refs=dict(enumerate(new.references)))
         for leaf in new.leaves:
             run.claim[leaf] = leaf
             run.attempts[leaf] = _Attempt()
@@ -119,7 +120,7 @@ class MemoryStorage(Storage):
 
     def manifest(self, run: str) -> bytes | None:
         with self._changed:
-            return self._runs[run].new.manifest if run in self._runs else None
+            return self._runs[run].manifest if run in self._runs else None
 
     def begin(self, run: str, starts: Sequence[Start], token: str) -> list[Begun | None]:
         with self._changed:
@@ -373,6 +374,10 @@ class MemoryStorage(Storage):
         with self._changed:
             self._runs.pop(run, None)
             self._changed.notify_all()
+
+    def runs(self) -> list[str]:
+        with self._changed:
+            return list(self._runs)
 
     def ping(self) -> None:
         """Answer; this process is always reachable from itself."""

@@ -84,6 +84,15 @@ class Nodes:
         with self._reached():
             self._seed.ping()
 
+    def everywhere(self, act: Callable[[Any], list[T]]) -> list[T]:
+        """Act on each server that has keys, and give what all of them gave."""
+        with self._reached():
+            if not self._seed.info("cluster")["cluster_enabled"]:
+                return act(self._seed)
+            shards = self._seed.execute_command("CLUSTER", "SLOTS")
+            homes = {(shard[2][0].decode(), int(shard[2][1])) for shard in shards}
+            return [one for home in sorted(homes) for one in act(self._node(*home))]
+
     def close(self) -> None:
         """Give back the connections."""
         for server in (self._seed, *self._nodes.values()):

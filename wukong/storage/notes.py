@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from wukong.messages import Start
@@ -85,11 +85,11 @@ HAND_OFF_COLUMNS: Mapping[str, str] = {"at": "f", "seconds": "f", "count": "I"}
 """Of each hand-off: when, how long starting took, and how many Executors were accepted."""
 
 
-def table(kinds: Mapping[str, str], rows: Sequence[Sequence[float]] = ()) -> dict[str, Column]:
-    """Turn rows into columns of these types."""
-    each = zip(*rows, strict=True) if rows else ((),) * len(kinds)
+def table(kinds: Mapping[str, str], cells: Sequence[float] = ()) -> dict[str, Column]:
+    """Turn cells, one row after another, into columns of these types."""
+    width = len(kinds)
     return {
-        name: array(kind, values) for (name, kind), values in zip(kinds.items(), each, strict=True)
+        name: array(kind, cells[place::width]) for place, (name, kind) in enumerate(kinds.items())
     }
 
 
@@ -152,7 +152,7 @@ class Note:
             "hop": self.hop,
             "lineages": [[start.segment, start.epoch] for start in self.lineages],
             "stopped": self.stopped,
-            "place": asdict(self.place),
+            "place": {name: getattr(self.place, name) for name in Place.__dataclass_fields__},
             "began": self.began,
             "ended": self.ended,
             "failed": self.failed,

@@ -234,7 +234,8 @@ class ValkeyStorage(Storage):
 
     def note(self, run: str, blob: bytes) -> None:
         # Only where `create` has left the list: a run that is dropped stays so.
-        self.nodes.on(run, lambda server: server.rpushx(prefix_of(run) + "notes", blob))
+        command = packed_command("RPUSHX", prefix_of(run) + "notes", blob)
+        self.nodes.on(run, lambda server: exchange(server, [command]))
 
     def notes(self, run: str) -> list[bytes]:
         key = prefix_of(run) + "notes"
@@ -266,6 +267,11 @@ class ValkeyStorage(Storage):
                 server.unlink(*(names + data)[first : first + CHUNK])
 
         self.nodes.on(run, remove)
+
+    def runs(self) -> list[str]:
+        pattern = prefix_of("*") + "st"
+        keys = self.nodes.everywhere(lambda server: list(server.scan_iter(pattern, CHUNK)))
+        return [key.decode().partition("{")[2].partition("}")[0] for key in keys]
 
     def ping(self) -> None:
         self.nodes.ping()

@@ -1,0 +1,50 @@
+"""The real template with the real packages live, on the embedded AWS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import wukong
+from wukong.cli.deploy import template_file
+from wukong.packaging.build import build_bootstrap, build_deployment
+from wukong.packaging.target import Target
+from wukong.stack.cloudformation import Stack
+from wukong.stack.embedded import STACK, EmbeddedAws
+from wukong.stack.releases import Releases
+
+
+@pytest.fixture(scope="module")
+def deployed(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack with a live release; the process's environment leads to it."""
+    folder = tmp_path_factory.mktemp("packages")
+    here = Target.this_machine()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+            patch.delenv(name, raising=False)
+        for name, value in aws.environment.items():
+            patch.setenv(name, value)
+        stack = Stack(STACK)
+        stack.deploy(
+            template_file(),
+            build_bootstrap(here, folder / "bootstrap.zip").path,
+            {
+                "Runtime": here.runtime,
+                "Architecture": here.architecture,
+                "StoreUrl": aws.store_url,
+                "Embedded": "true",
+            },
+        )
+        releases = Releases(stack)
+        package = build_deployment(here, folder / "deployment.zip").path
+        releases.wait_until_live(releases.upload(package), 120.0)
+        yield stack
+        stack.delete()
+
+
+@pytest.fixture(scope="module")
+def client(deployed: Stack) -> Iterator[wukong.Client]:
+    """A client of that stack."""
+    with wukong.Client() as client:
+        yield client

@@ -1,0 +1,43 @@
+"""Options that several verbs have, each written once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Stack = Annotated[
+    str | None,
+    typer.Option("--stack", metavar="NAME", help="The stack; default: the configuration's."),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="Default: wukong-config.yaml of this folder."),
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print JSON, and nothing else, to standard output.")
+]
+Runtime = Annotated[
+    str | None,
+    typer.Option(metavar="PYTHON", help="Such as python3.13; default: this Python's version."),
+]
+Architecture = Annotated[
+    str | None,
+    typer.Option("--arch", metavar="ARCH", help="x86_64 or arm64; default: this machine's."),
+]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--parameter", "-p", metavar="NAME=VALUE", help="A parameter of the template; repeatable."
+    ),
+]
+Template = Annotated[Path | None, typer.Option(metavar="FILE", help="Another template.")]
+Package = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="A deployment package; default: built now.")
+]
+StoreUrl = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Store of the Executors, such as valkeys://HOST:6379."),
+]
+Run = Annotated[str, typer.Argument(help="The run's id; its first characters are enough.")]

@@ -1,0 +1,96 @@
+"""`wukong plan`: what `deploy` would change, without changing anything.
+
+Three things may differ: the stack (template and parameters), the package, and what the bootstrap
+finds when it compares both with the functions that are live; the last it says itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wukong.cli.deploy import Wishes, refuse_failure, template_file
+from wukong.cli.output import Output
+from wukong.cli.where import stack_of
+from wukong.config import load_config
+from wukong.packaging.build import build_deployment
+from wukong.stack.cloudformation import Stack
+from wukong.stack.releases import Releases
+
+HIDDEN = "StoreUrl"
+"""CloudFormation does not tell its value, so whether it changes cannot be known."""
+
+
+def plan(out: Output, wishes: Wishes) -> None:
+    """Say what would change."""
+    config = load_config()
+    where = stack_of(wishes.stack, config)
+    given = wishes.given(config)
+    template = (wishes.template or template_file()).read_text(encoding="utf-8")
+    code = _code_sha256(wishes)
+    found = where.describe()
+    if found is None:
+        lines = [f"stack {where.name} would be created"]
+        lines += [f"parameter {k}: {_shown(k, v)}" for k, v in sorted(given.items())]
+        _tell(out, where.name, [*lines, f"package {code[:12]} would be the first release"], [])
+        return
+    stack = _stack_changes(where, found, given, template)
+    releases = Releases(where, endpoint_url=config.aws_lambda.endpoint_url)
+    live = releases.status()
+    if live.code_sha256 != code:
+        stack.append(f"package: {(live.code_sha256 or 'none')[:12]} -> {code[:12]}")
+    answer = releases.ask({"action": "plan"})
+    refuse_failure(answer)
+    _tell(out, where.name, stack, list(answer.answer.get("plan", [])) or [_message(answer.answer)])
+
+
+def _tell(out: Output, stack: str, changes: list[str], bootstrap: list[str]) -> None:
+    out.say(f"`wukong deploy` would change of stack {stack}:")
+    for line in changes or ["nothing"]:
+        out.say(f"  {line}")
+    if bootstrap:
+        out.say("With the package that is in the bucket now, the bootstrap would:")
+        for line in bootstrap:
+            out.say(f"  {line}")
+    out.give({"stack": stack, "changes": changes, "bootstrap": bootstrap})
+
+
+def _message(answer: Mapping[str, Any]) -> str:
+    return f"{answer['status']}: {answer['message']}"
+
+
+def _stack_changes(
+    where: Stack, found: Mapping[str, Any], given: Mapping[str, str], template: str
+) -> list[str]:
+    has = {one["ParameterKey"]: one["ParameterValue"] for one in found.get("Parameters", [])}
+    changes = [
+        f"parameter {key}: {has.get(key, 'not set')} -> {value}"
+        for key, value in sorted(given.items())
+        if key != HIDDEN and has.get(key) != value
+    ]
+    if _without_code(where.template()) != _without_code(template):
+        changes.append("template: differs")
+    return changes
+
+
+def _without_code(template: str) -> list[str]:
+    """Give the template's lines but for the place of the bootstrap's code, which is uploaded."""
+    return [line for line in template.splitlines() if not line.strip().startswith("CodeUri:")]
+
+
+def _code_sha256(wishes: Wishes) -> str:
+    """Give the hash of the package, as Lambda knows it; it is built if it was not given."""
+    if wishes.package is not None:
+        data = wishes.package.read_bytes()
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            data = build_deployment(wishes.target, Path(folder) / "x.zip").path.read_bytes()
+    return base64.b64encode(hashlib.sha256(data).digest()).decode()
+
+
+def _shown(key: str, value: str) -> str:
+    return "(given)" if key == HIDDEN else value

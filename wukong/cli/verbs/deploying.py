@@ -1,0 +1,136 @@
+"""Verbs of the group Deploy: from the packages to a release, and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wukong.cli import options
+from wukong.cli.helping import Verb
+from wukong.cli.output import Output, verb
+
+PANEL = "Deploy"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs, in the order in which they are used."""
+    for act in (package, plan, deploy, status, history, rollback, delete):
+        app.command(cls=Verb, rich_help_panel=PANEL)(verb(act))
+
+
+def package(
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the zips go: dist.")] = Path(
+        "dist"
+    ),
+    runtime: options.Runtime = None,
+    arch: options.Architecture = None,
+    as_json: options.Json = False,
+) -> None:
+    """Build deployment.zip and bootstrap.zip.
+
+    Example: wukong package --runtime python3.13 --arch arm64
+    """
+    from wukong.cli.package import package as act
+
+    act(Output(as_json=as_json), out, runtime, arch)
+
+
+def plan(
+    stack: options.Stack = None,
+    store_url: options.StoreUrl = None,
+    parameter: options.Parameters = None,
+    template: options.Template = None,
+    package: options.Package = None,
+    runtime: options.Runtime = None,
+    arch: options.Architecture = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show what `deploy` would change, and change nothing.
+
+    Example: wukong plan -p ExecutorMemorySize=2048
+    """
+    from wukong.cli.deploy import Wishes
+    from wukong.cli.plan import plan as act
+
+    wishes = Wishes(stack, store_url, tuple(parameter or ()), template, package, runtime, arch)
+    act(Output(as_json=as_json), wishes)
+
+
+def deploy(
+    stack: options.Stack = None,
+    store_url: options.StoreUrl = None,
+    parameter: options.Parameters = None,
+    template: options.Template = None,
+    package: options.Package = None,
+    runtime: options.Runtime = None,
+    arch: options.Architecture = None,
+    as_json: options.Json = False,
+) -> None:
+    """Create or update the stack, upload the package, wait until it is live.
+
+    Example: wukong deploy --store-url valkeys://my-cache:6379 -p ExecutorMemorySize=2048
+    """
+    from wukong.cli.deploy import Wishes
+    from wukong.cli.deploy import deploy as act
+
+    wishes = Wishes(stack, store_url, tuple(parameter or ()), template, package, runtime, arch)
+    act(Output(as_json=as_json), wishes)
+
+
+def status(stack: options.Stack = None, as_json: options.Json = False) -> None:
+    """Tell what is live, and how it differs from what is wanted.
+
+    Example: wukong status --stack wukong-app
+    """
+    from wukong.cli.deploy import status as act
+
+    act(Output(as_json=as_json), stack)
+
+
+def history(
+    stack: options.Stack = None,
+    count: Annotated[int, typer.Option(min=1, max=100, help="How many, the newest first.")] = 10,
+    as_json: options.Json = False,
+) -> None:
+    """List the releases that can be rolled back to.
+
+    Example: wukong history --count 5
+    """
+    from wukong.cli.history import history as act
+
+    act(Output(as_json=as_json), stack, count)
+
+
+def rollback(
+    to: Annotated[
+        str, typer.Option(metavar="RELEASE", help="As `history` names it; default: the previous.")
+    ] = "",
+    force: Annotated[bool, typer.Option("--force", help="Switch though a ping fails.")] = False,
+    stack: options.Stack = None,
+    as_json: options.Json = False,
+) -> None:
+    """Make an earlier release live again.
+
+    Example: wukong rollback --to 8.7
+    """
+    from wukong.cli.rollback import rollback as act
+
+    act(Output(as_json=as_json), stack, to, force=force)
+
+
+def delete(
+    stack: options.Stack = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask; also delete the packages in the bucket.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Delete the stack: functions, logs, and the bucket with its packages.
+
+    Example: wukong delete --stack wukong-app
+    """
+    from wukong.cli.delete import delete as act
+
+    act(Output(as_json=as_json), stack, is_confirmed=yes)

@@ -1,0 +1,49 @@
+"""Opens what a configuration names: the platform, the functions behind it, and how many workers."""
+
+from __future__ import annotations
+
+import os
+
+from wukong.config import Config
+from wukong.messages import Targets
+from wukong.platform.interface import Platform
+from wukong.storage import Storage
+
+
+def workers_of(config: Config) -> int | None:
+    """Say how many workers there are; None on aws, where there is no end to them."""
+    if config.platform == "aws":
+        return None
+    return config.local.workers or os.cpu_count() or 1
+
+
+def open_platform(config: Config, url: str, storage: Storage) -> Platform:
+    """Open the platform that a configuration names, with the store at `url`."""
+    workers = workers_of(config) or 1
+    match config.platform:
+        case "threads":
+            from wukong.platform.threads import ThreadsPlatform
+
+            return ThreadsPlatform(url, workers)
+        case "local":
+            from wukong.platform.local import LocalPlatform
+
+            return LocalPlatform(url, workers)
+        case "aws":
+            from wukong.platform.aws import AwsPlatform, LambdaGateway
+
+            names = config.aws_lambda
+            gateway = LambdaGateway(region=names.region, endpoint_url=names.endpoint_url)
+            return AwsPlatform(gateway, _functions(config), storage, names.invoker_threshold)
+
+
+def _functions(config: Config) -> Targets:
+    names = config.aws_lambda
+    if not names.retrieve_function_names_from_cloudformation:
+        return Targets(names.executor_function_name, names.invoker_function_name)
+    from wukong.stack.cloudformation import Stack
+
+    outputs = Stack(
+        names.aws_sam_app_name, region=names.region, endpoint_url=names.endpoint_url
+    ).outputs()
+    return Targets(outputs["ExecutorFunctionName"], outputs["InvokerFunctionName"])

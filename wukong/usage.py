@@ -1,0 +1,125 @@
+"""What runs use and are billed for: metered while they run, exact from their record.
+
+While a run goes on, only the number of Executors alive is known, from looks at it. When it has
+ended, its record has the seconds of every Executor.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from wukong.platform.costs import EACH_SECONDS, StartCosts
+from wukong.record import RunRecord
+from wukong.storage.notes import Way
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a run, or several, have used.
+
+    Attributes
+    ----------
+    executor_seconds, executor_requests
+        Seconds of all Executors together, and how many were started.
+    invoker_seconds, invoker_requests
+        The same of Invokers.
+    segments
+        Segments that were run; each takes steps of the store.
+    stored_bytes, read_bytes
+        Bytes that were written to the store, and read from it.
+    seconds
+        How long the data was there: the run's duration.
+    """
+
+    executor_seconds: float = 0.0
+    executor_requests: int = 0
+    invoker_seconds: float = 0.0
+    invoker_requests: int = 0
+    segments: int = 0
+    stored_bytes: float = 0.0
+    read_bytes: float = 0.0
+    seconds: float = 0.0
+
+
+class Meter:
+    """Adds up what a run uses while it runs, from looks at how many Executors are alive.
+
+    Parameters
+    ----------
+    alive
+        How many it begins with.
+    """
+
+    def __init__(self, alive: int) -> None:
+        self._alive = alive
+        self._seconds = 0.0
+        self._executor_seconds = 0.0
+        self._begun = alive
+        self._done = 0
+
+    def look(self, seconds: float, alive: int, begun: int, done: int) -> None:
+        """Note a look, `seconds` after the beginning; between looks the number goes evenly."""
+        passed = seconds - self._seconds
+        self._executor_seconds += passed * (self._alive + alive) / 2
+        self._seconds, self._alive = seconds, alive
+        self._begun, self._done = max(begun, self._begun), done
+
+    def end(self, seconds: float, segments: int) -> None:
+        """Note the end; until then there were as many as at the last look."""
+        self.look(max(seconds, self._seconds), self._alive, self._begun, segments)
+        self._alive = 0
+
+    @property
+    def usage(self) -> Usage:
+        """What was used so far; without outputs, whose sizes a status does not tell."""
+        return Usage(
+            executor_seconds=self._executor_seconds,
+            executor_requests=self._begun,
+            segments=self._done,
+            seconds=self._seconds,
+        )
+
+
+def usage_of(record: RunRecord) -> Usage:
+    """Say what a run has used, from its record.
+
+    Lambda bills an Executor by the millisecond, and the start of its environment too:
+    https://aws.amazon.com/blogs/compute/aws-lambda-standardizes-billing-for-init-phase/.
+    Executors of which nothing is known are taken to be like the others.
+    """
+    summary = record.summary
+    is_lambda = summary.platform == "aws"
+    seconds = 0.0
+    for one in record.executors:
+        seconds += math.ceil(one.ended * 1000) / 1000
+        if is_lambda and one.place.earlier == 0:
+            seconds += one.place.born
+    first = sum(not one.parent for one in record.executors)
+    batches = [first, *map(int, record.hand_offs["count"])] if is_lambda else []
+    invoker_seconds, invoker_requests = invoked(batches)
+    known = summary.begun - summary.missing
+    share = summary.begun / known if known > 0 else 1.0
+    return Usage(
+        executor_seconds=seconds * share,
+        executor_requests=round(len(record.executors) * share),
+        invoker_seconds=invoker_seconds,
+        invoker_requests=invoker_requests,
+        segments=len(record.steps["segment"]),
+        stored_bytes=record.written,
+        read_bytes=read_bytes(record),
+        seconds=summary.seconds,
+    )
+
+
+def read_bytes(record: RunRecord) -> int:
+    """Say how many bytes of inputs have come from the store."""
+    traffic = record.traffic
+    return traffic[Way.STORE] + traffic[Way.CLAIM]
+
+
+def invoked(batches: Iterable[int]) -> tuple[float, int]:
+    """Say how long Invokers work, and how many, if so many Executors at a time are started."""
+    large = [batch for batch in batches if batch > StartCosts().threshold]
+    return EACH_SECONDS * sum(large), len(large)
