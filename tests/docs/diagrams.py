@@ -2,7 +2,7 @@
 
 Pages show the drawings, so that the site needs no script of three megabytes and no network.
 
-    docs/images/NAME.mmd ──Mermaid in Chromium──> docs/images/NAME.svg, which names its source's digest
+    NAME.mmd ──Mermaid in Chromium──> NAME.svg, which names its source's digest
 """
 
 from __future__ import annotations
@@ -42,7 +42,12 @@ def draw(source: Path, script: Path) -> str:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "page.html")
         file.write_text(page, encoding="utf-8")
-        flags = ("--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}/profile")
+        flags = (
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            f"--user-data-dir={folder}/profile",
+        )
         command = [chromium, *flags, "--virtual-time-budget=20000", "--dump-dom", file.as_uri()]
         dom = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     return _cleaned(dom, source)
@@ -58,7 +63,11 @@ def _cleaned(dom: str, source: Path) -> str:
     assert box is not None, "Mermaid gives every drawing a box"
     size = f'width="{float(box[1]):.0f}" height="{float(box[2]):.0f}"'
     svg = re.sub(r'width="100%"', size, svg, count=1)
-    svg = re.sub(r"max-width: [\d.]+px; ?background-color: \w+;|max-width: [\d.]+px;", "background: white;", svg)
+    svg = re.sub(
+        r"max-width: [\d.]+px; ?background-color: \w+;|max-width: [\d.]+px;",
+        "background: white;",
+        svg,
+    )
     return f"<!-- source {digest_of(source)} -->\n{svg}\n"
 
 

@@ -29,8 +29,9 @@ ENTRIES = (
 )
 HEAD = """# Python
 
-What `import wukong` gives, from its docstrings (`make reference` writes this page). `wukong.as_completed` is the standard
-library's. Options of a run are those of [`RunOptions`](#wukongrunoptions), which [config.md](config.md) explains.
+What `import wukong` gives, from its docstrings (`make reference` writes this page).
+`wukong.as_completed` is the standard library's. Options of a run are those of
+[`RunOptions`](#wukongrunoptions), which [config.md](config.md) explains.
 """
 
 
@@ -50,9 +51,14 @@ def _entry(title: str, thing: Any, level: str) -> Iterator[str]:
     yield from _docstring(thing)
     if thing.is_class:
         for name, member in sorted(thing.members.items(), key=lambda item: item[1].lineno or 0):
-            if not name.startswith("_") and not member.is_alias and member.docstring:
-                if member.is_function or "property" in member.labels:
-                    yield from _entry(f"{title.split('.')[-1]}.{name}", member, "###")
+            if _is_shown(name, member):
+                yield from _entry(f"{title.rsplit('.', maxsplit=1)[-1]}.{name}", member, "###")
+
+
+def _is_shown(name: str, member: Any) -> bool:
+    if name.startswith("_") or member.is_alias or not member.docstring:
+        return False
+    return bool(member.is_function or "property" in member.labels)
 
 
 def _signature(title: str, function: Any) -> str:

@@ -35,6 +35,8 @@ def folder(tmp_path: Path) -> Path:
 def shell(tmp_path: Path, folder: Path) -> Iterator[Shell]:
     shell = Shell(tmp_path, folder)
     # The reader's own Valkey is the one that the embedded one comes with.
+    # Wide enough that no table of theirs is broken into lines.
+    shell.run("export COLUMNS=120")
     shell.run(f"export PATH={valkey_folder()}:$PATH")
     yield shell
     shell.run("wukong local down")
@@ -69,9 +71,7 @@ _PORT = _free_port()
 @pytest.mark.parametrize(
     "name", [page.stem for page in (DOCS / "howto").glob("*.md") if page.stem not in NEED_AWS]
 )
-def test_a_how_to_page_runs_and_prints_what_it_shows(
-    name: str, shell: Shell, folder: Path
-) -> None:
+def test_a_how_to_page_runs_and_prints_what_it_shows(name: str, shell: Shell, folder: Path) -> None:
     assert run_page(DOCS / "howto" / f"{name}.md", shell, folder, on_a_free_port) > 0
 
 

@@ -1,8 +1,8 @@
 """A worker process of the local platform: takes events and calls the handler, one after another.
 
 Run as `python -m wukong.platform.worker` with WUKONG_STORE_URL, WUKONG_QUEUE, WUKONG_WORKER and
-WUKONG_PARENT in its environment. It ends when its parent has gone, so that no process outlives a client that was
-killed.
+WUKONG_PARENT in its environment. It ends when its parent has gone, so that no process outlives a
+client that was killed.
 """
 
 from __future__ import annotations
