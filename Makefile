@@ -61,7 +61,7 @@ diagrams: $(VENV)/installed
 	npm install --silent --no-save --prefix build/mermaid @mermaid-js/tiny@11.17.2
 	$(BIN)/python -m tests.docs.diagrams build/mermaid/node_modules/@mermaid-js/tiny/dist/mermaid.tiny.js
 
-# The site, into site/: open site/index.html.
+# The site, into site/: open site/index.html, or serve it, which the search needs.
 docs: $(VENV)/installed
 	$(BIN)/zensical build --clean --strict
 
