@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test oldest soak peer lint format schema cli lock clean
+.PHONY: demo test oldest soak peer lint format schema cli reference diagrams docs lock clean
 
 demo: $(VENV)/installed
 	$(BIN)/wukong demo
@@ -52,6 +52,19 @@ schema: $(VENV)/installed
 cli: $(VENV)/installed
 	$(BIN)/python -m wukong.cli.reference docs/cli.md
 
+# docs/reference.md, from the docstrings; a test compares them.
+reference: $(VENV)/installed
+	$(BIN)/python -m tests.docs.reference
+
+# The drawings of docs/images/*.mmd; needs npm and Chromium. A test sees that none is out of date.
+diagrams: $(VENV)/installed
+	npm install --silent --no-save --prefix build/mermaid @mermaid-js/tiny@11.17.2
+	$(BIN)/python -m tests.docs.diagrams build/mermaid/node_modules/@mermaid-js/tiny/dist/mermaid.tiny.js
+
+# The site, into site/: open site/index.html, or serve it, which the search needs.
+docs: $(VENV)/installed
+	$(BIN)/zensical build --clean --strict
+
 $(VENV)/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Wukong needs Python 3.11 or later; say which: make PYTHON=python3.13 demo")'
 	$(PYTHON) -m venv --clear $(VENV)
@@ -60,9 +73,11 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	@touch $@
 
 # Newer pins: needs uv. One lock for all supported Pythons; no registry address is written into it.
+# What only benchmarks need is not in it.
+EXTRAS := --extra embedded --extra svc --extra dataframe --extra docs --extra dev
 lock:
-	uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+	uv pip compile pyproject.toml $(EXTRAS) --universal --python-version 3.11 \
 		--generate-hashes --no-annotate --upgrade --quiet -o requirements.lock
 
 clean:
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) dist build site .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

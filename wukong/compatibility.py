@@ -128,5 +128,5 @@ def check(
         raise SurroundingsError(
             f"tasks of this run import {listed(missing)}, which Executors do not have",
             f"Add a layer that has {'it' if len(missing) == 1 else 'them'}: {DOCUMENT} and "
-            "docs/manual-setup.md#layers say how; then `wukong deploy -p ExecutorLayers=...`.",
+            "docs/manual-setup.md#2-layers say how; then `wukong deploy -p ExecutorLayers=...`.",
         )

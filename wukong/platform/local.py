@@ -151,6 +151,7 @@ class LocalPlatform(QueuePlatform):
             "WUKONG_QUEUE": self._queue,
             "WUKONG_WORKERS": str(self.parallelism),
             "WUKONG_WORKER": name,
+            "WUKONG_PARENT": str(os.getpid()),
             # Modules that the client can import, its workers can import.
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
             # One thread for each worker: workers are as many as cores, and more would only fight.

@@ -1,8 +1,8 @@
 """A worker process of the local platform: takes events and calls the handler, one after another.
 
-Run as `python -m wukong.platform.worker` with WUKONG_STORE_URL, WUKONG_QUEUE and WUKONG_WORKER in
-its environment. It ends when its parent has gone, so that no process outlives a client that was
-killed.
+Run as `python -m wukong.platform.worker` with WUKONG_STORE_URL, WUKONG_QUEUE, WUKONG_WORKER and
+WUKONG_PARENT in its environment. It ends when its parent has gone, so that no process outlives a
+client that was killed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ LISTEN_SECONDS = 1.0
 
 def main() -> int:
     """Work until the parent process ends or the store is gone; gives the exit status."""
-    parent = os.getppid()
+    # From who started it: that may be dead before this line.
+    parent = int(os.environ["WUKONG_PARENT"])
     # Ctrl-C is for the client, which then ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     queue, worker = os.environ["WUKONG_QUEUE"], os.environ["WUKONG_WORKER"]
