@@ -8,8 +8,10 @@ come back to it.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
@@ -120,6 +122,38 @@ def submit(
     PlatformError
         If no Executor at all could be started.
     """
+    with _settled(len(graph.tasks)):
+        return _submit(run, graph, keys, storage, platform, options)
+
+
+MANY = 10_000
+"""From so many tasks on, the garbage collector would take a quarter of the time."""
+
+
+@contextmanager
+def _settled(tasks: int) -> Iterator[None]:
+    """Have the garbage collector leave alone what there is of a large graph.
+
+    It would look at its millions of objects again and again while more are made of them.
+    """
+    if tasks < MANY or gc.get_freeze_count():
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+def _submit(
+    run: str,
+    graph: Normalised,
+    keys: Any,
+    storage: Storage,
+    platform: Platform,
+    options: RunOptions,
+) -> Submitted:
     started = time.time()
     targets = platform.targets()
     segments = segmented(graph, platform.parallelism)
