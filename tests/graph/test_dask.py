@@ -121,3 +121,17 @@ def test_a_task_that_cannot_be_pickled_is_named() -> None:
     segments = collapse({"bad": set()}, {"bad"}, {"bad": 0})
     with pytest.raises(SpecError, match="bad"):
         list(encode(Specs(segments, graph.tasks)))
+
+
+def test_delayed_calls_are_culled_once_and_not_layer_by_layer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("quadratic in the inputs of a task")
+
+    unused = dask.delayed(abs)(-1)
+    total = dask.delayed(sum)([dask.delayed(abs)(-i) for i in range(50)])
+    monkeypatch.setattr("dask.highlevelgraph.HighLevelGraph.cull", refuse)
+    assert dask.compute(total, unused, scheduler=get) == (sum(range(50)), 1)
+    with dask.config.set({"optimization.fuse.delayed": True}), pytest.raises(AssertionError):
+        dask.compute(total, scheduler=get)

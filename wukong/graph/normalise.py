@@ -11,6 +11,8 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import dask
+from dask._expr import HLGExpr, _HLGExprSequence
 from dask._task_spec import (
     DependenciesMapping,
     GraphNode,
@@ -20,6 +22,8 @@ from dask._task_spec import (
     resolve_aliases,
 )
 from dask.core import flatten, reverse_dict
+from dask.delayed import optimize as _cull_delayed
+from dask.utils import ensure_dict
 
 from wukong.errors import WukongError
 
@@ -67,8 +71,7 @@ def normalise(graph: Any, keys: Iterable[Any], *, finalize_here: bool = True) ->
     GraphError
         If tasks would exchange data through a folder.
     """
-    tasks = graph if isinstance(graph, Mapping) else graph.__dask_graph__()
-    tasks = convert_legacy_graph(dict(tasks))
+    tasks = convert_legacy_graph(dict(_graph_of(graph)))
     wanted = set(flatten([keys]))
     tasks = cull(tasks, wanted)
     if any(_is_folder(key) for key in tasks):
@@ -84,6 +87,25 @@ def normalise(graph: Any, keys: Iterable[Any], *, finalize_here: bool = True) ->
     remote = {key: task for key, task in tasks.items() if key not in local}
     needed = (wanted - local.keys()).union(*(task.dependencies for task in local.values()))
     return Normalised(remote, frozenset(needed), local)
+
+
+def _graph_of(graph: Any) -> Mapping[Key, Any]:
+    """Give the graph of what Dask hands over.
+
+    Of delayed calls Dask's optimisation is only to cull, layer by layer, which takes time quadratic
+    in the inputs of a task; as everything is culled here in any case, it is left out.
+    """
+    if isinstance(graph, Mapping):
+        return graph
+    parts = graph.operands if isinstance(graph, _HLGExprSequence) else [graph]
+    if dask.config.get("optimization.fuse.delayed", False) or not all(map(_is_delayed, parts)):
+        found: Mapping[Key, Any] = graph.__dask_graph__()
+        return found
+    return {key: task for part in parts for key, task in ensure_dict(part.hlg).items()}
+
+
+def _is_delayed(part: Any) -> bool:
+    return isinstance(part, HLGExpr) and part.low_level_optimizer is _cull_delayed
 
 
 def _is_folder(key: Key) -> bool:
