@@ -29,6 +29,8 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
         If the event is not of this protocol.
     StorageError
         If the store cannot be reached.
+    BundleError
+        If the release has overflow bundles and its manifest cannot be read.
     """
     if is_ping(event):
         return Pong("executor", __version__, machine.python_version()).to_event()
@@ -39,6 +41,10 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
         return answer(Probe.from_event(event)).to_event()
     message = ExecutorEvent.from_event(event)
     log(wukong="begins", run=message.run, lineages=[one.segment for one in message.starts])
+    from executor import overflow
+
+    # Before Dask: whatever is imported from now on may be in a bundle.
+    overflow.install()
     from executor.driver import Driver
     from executor.memory import limit_memory
     from executor.place import place_of, threads_for

@@ -53,6 +53,8 @@ class Local(_Section):
 
     workers: Annotated[int, Field(ge=1)] | None = None
     """Worker processes; one for each core unless set."""
+    bundles: str | None = None
+    """A folder that `wukong package` has written: workers import from its overflow bundles."""
 
 
 class RunOptions(_Section):

@@ -28,7 +28,7 @@ def open_platform(config: Config, url: str, storage: Storage) -> Platform:
         case "local":
             from wukong.platform.local import LocalPlatform
 
-            return LocalPlatform(url, workers)
+            return LocalPlatform(url, workers, config.local.bundles)
         case "aws":
             from wukong.platform.aws import AwsPlatform, LambdaGateway
 

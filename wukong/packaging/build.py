@@ -5,6 +5,7 @@ Our packages are named as strings and never imported: nothing in `wukong` knows 
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
@@ -16,9 +17,13 @@ from wukong.packaging.archive import Archive
 from wukong.packaging.bytecode import beside, bytecode_of, instead_of
 from wukong.packaging.target import Target
 from wukong.packaging.vendor import BOOTSTRAP, DEPLOYMENT, vendor
+from wukong.platform.overflow import MANIFEST, OverflowBundle, storage_mb
 
 KERNEL = ("__init__.py", "errors.py", "messages.py", "graph", "storage", "platform")
 """The parts of `wukong` that Executor and Invoker import; tests/test_layers.py holds them to it."""
+
+LEAST_STORAGE_MB = 512
+"""What every function has: https://docs.aws.amazon.com/lambda/latest/dg/configuration-ephemeral-storage.html"""
 
 _SUFFIXES = frozenset({".py", ".lua"})
 
@@ -27,8 +32,13 @@ class BuildError(WukongError):
     """A package of ours that is not where it should be, or is not Python."""
 
 
-def build_deployment(target: Target, out: Path) -> Archive:
+def build_deployment(target: Target, out: Path, bundles: Sequence[OverflowBundle] = ()) -> Archive:
     """Write deployment.zip: the Executor, the Invoker, and what they run on.
+
+    Parameters
+    ----------
+    bundles
+        Overflow bundles that belong to it; its manifest names them, and asks for the disk.
 
     Raises
     ------
@@ -36,7 +46,21 @@ def build_deployment(target: Target, out: Path) -> Archive:
         If something that belongs into it cannot be found or does not compile.
     """
     own = {**_package("executor"), **_package("invoker"), **_package("wukong", KERNEL)}
-    return _build(own, DEPLOYMENT, target, out)
+    if not bundles:
+        return _build(own, DEPLOYMENT, target, out)
+    with tempfile.TemporaryDirectory() as scratch:
+        manifest = Path(scratch) / MANIFEST
+        manifest.write_bytes(manifest_of(bundles))
+        return _build({**own, MANIFEST: manifest}, DEPLOYMENT, target, out)
+
+
+def manifest_of(bundles: Sequence[OverflowBundle]) -> bytes:
+    """Give the manifest of a package with these bundles: the same bytes for the same bundles."""
+    content = {
+        "executor": {"ephemeral_storage": max(LEAST_STORAGE_MB, storage_mb(bundles))},
+        "bundles": [bundle.to_manifest() for bundle in bundles],
+    }
+    return json.dumps(content, indent=1).encode()
 
 
 def build_bootstrap(target: Target, out: Path) -> Archive:

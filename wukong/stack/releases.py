@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import time
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import boto3
 from botocore.config import Config as BotoConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
+from wukong.platform.overflow import MANIFEST, BundleError, OverflowBundle, bundles_in
 from wukong.stack.cloudformation import Stack, StackError
 
 POLL_SECONDS = 0.5
@@ -65,6 +67,14 @@ class Release:
         return version
 
 
+def bundles_of(package: Path) -> tuple[OverflowBundle, ...]:
+    """Read from a deployment package which overflow bundles it needs."""
+    with zipfile.ZipFile(package) as archive:
+        if MANIFEST not in archive.namelist():
+            return ()
+        return bundles_in(archive.read(MANIFEST), str(package))
+
+
 class Releases:
     """The releases of one stack."""
 
@@ -80,7 +90,18 @@ class Releases:
         self._lambda: Any = boto3.client("lambda", config=patient, **where)
 
     def upload(self, package: Path) -> Upload:
-        """Upload a deployment package; the bucket's event deploys it."""
+        """Upload a deployment package; the bucket's event deploys it.
+
+        The overflow bundles that it names go before it, from the folder it is in, as far as the
+        bucket does not have them.
+
+        Raises
+        ------
+        BundleError
+            If one is not there.
+        """
+        for key in self.missing_parts(package):
+            self._upload_part(package.parent / key, key)
         data = package.read_bytes()
         answer = self._s3.put_object(
             Bucket=self.bucket,
@@ -91,6 +112,31 @@ class Releases:
         )
         code = base64.b64encode(hashlib.sha256(data).digest()).decode()
         return Upload(str(answer["VersionId"]), code)
+
+    def missing_parts(self, package: Path) -> list[str]:
+        """Give the keys of the parts of bundles that a package needs and the bucket lacks."""
+        parts = [part for bundle in bundles_of(package) for part in bundle.parts]
+        return [part.key for part in parts if self._size(part.key) != part.size]
+
+    def _size(self, key: str) -> int | None:
+        try:
+            return int(self._s3.head_object(Bucket=self.bucket, Key=key)["ContentLength"])
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                return None
+            raise StackError(
+                f"s3://{self.bucket}/{key} cannot be looked at: {error}",
+                "Your credentials need s3:GetObject and s3:ListBucket on the package bucket.",
+            ) from error
+
+    def _upload_part(self, file: Path, key: str) -> None:
+        if not file.is_file():
+            raise BundleError(
+                f"{file} is not there, a part of an overflow bundle that the package names",
+                "Keep the folder bundles/ beside the package, as `wukong package` writes it.",
+            )
+        # In several connections, where it is large.
+        self._s3.upload_file(str(file), self.bucket, key)
 
     def status(self) -> Release:
         """Ask the bootstrap what is live."""

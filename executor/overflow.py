@@ -1,0 +1,155 @@
+"""Overflow bundles at work: an import of what is in one waits until it is there.
+
+The Executor's manifest says which top-level modules are in bundles. When the first of them is
+imported, wherever (a task's function, a value that is unpickled, another library), its bundle is
+fetched, and its folder put on `sys.path`: behind the code and its layers, before what else this
+Python has. So a run that imports none of it never waits, and nothing has to be foretold.
+
+An import fails with a `BundleError` and not with an ImportError: `try: import` would take that for
+"not installed", and go on in another way than its user expects.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+
+from wukong.platform.context import inside_function, settings
+from wukong.platform.lines import log
+from wukong.platform.overflow import PLACE, OverflowBundle, bundles_here, check_python
+from wukong.storage.notes import Place
+
+
+class Overflow:
+    """Finds nothing itself; has bundles unpacked before the path is searched.
+
+    Parameters
+    ----------
+    bundles
+        Those of the release.
+    place
+        Where they lie: as in the setting `WUKONG_BUNDLES`.
+    base
+        The folder to unpack into.
+    """
+
+    def __init__(self, bundles: Sequence[OverflowBundle], place: str, base: Path) -> None:
+        self._place = place
+        self._base = base
+        self._bundles = {name: one for one in bundles for name in one.modules}
+        self._ready: set[str] = set()
+        self._lock = threading.Lock()
+        self._own = threading.local()
+        self._cost = (0.0, 0)
+        self._counting = threading.Lock()
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, _target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Have the bundle of a top-level module unpacked, and leave the rest to those behind.
+
+        Raises
+        ------
+        BundleError
+            If that fails.
+        """
+        bundle = self._bundles.get(name) if path is None else None
+        # What fetching itself imports must not wait for it.
+        if bundle is not None and not getattr(self._own, "fetches", False):
+            self.need(bundle)
+        return None
+
+    def need(self, bundle: OverflowBundle) -> None:
+        """Have a bundle ready, whoever unpacks it; raises `BundleError`."""
+        if bundle.name in self._ready:
+            return
+        with self._lock:
+            if bundle.name in self._ready:
+                return
+            self._fetches()
+            try:
+                self._make_ready(bundle)
+            finally:
+                self._own.fetches = False
+            self._ready.add(bundle.name)
+
+    def _fetches(self) -> None:
+        self._own.fetches = True
+
+    def _make_ready(self, bundle: OverflowBundle) -> None:
+        from executor.fetching import Reader, source_of
+        from executor.unpacking import private, unpack
+
+        began = time.monotonic()
+        check_python(bundle)
+        folder, is_new = unpack(
+            bundle,
+            lambda: Reader(bundle, source_of(self._place)),
+            private(self._base),
+            self._fetches,
+        )
+        sys.path.insert(_behind_layers(), str(folder))
+        importlib.invalidate_caches()
+        seconds, size = time.monotonic() - began, bundle.size if is_new else 0
+        with self._counting:
+            self._cost = (self._cost[0] + seconds, self._cost[1] + size)
+        log(wukong="unpacked", bundle=bundle.name, seconds=round(seconds, 3), bytes=size)
+
+    def take_cost(self) -> tuple[float, int]:
+        """Give the seconds and bytes that bundles took since this was asked last."""
+        with self._counting:
+            taken, self._cost = self._cost, (0.0, 0)
+        return taken
+
+
+def _behind_layers() -> int:
+    """Give the place on `sys.path` behind code and layers: that of what this Python has itself."""
+    import site
+    import sysconfig
+
+    paths = sysconfig.get_paths()
+    own = {paths["purelib"], paths["platlib"], *site.getsitepackages(), site.getusersitepackages()}
+    return next((place for place, one in enumerate(sys.path) if one in own), len(sys.path))
+
+
+def install() -> None:
+    """Have imports find what this release has in bundles, if it has any; once for each process.
+
+    Raises
+    ------
+    BundleError
+        If the manifest cannot be read.
+    """
+    # Where Executors are threads of the user's program, its imports are its own concern.
+    if not inside_function() and (place := settings().get(PLACE, "")):
+        _installed(place)
+
+
+@cache
+def _installed(place: str) -> Overflow | None:
+    bundles = bundles_here()
+    if not bundles:
+        return None
+    from tempfile import gettempdir
+
+    base = Path(gettempdir()) / f"wukong-bundles-{os.getuid()}"
+    overflow = Overflow(bundles, place, base)
+    sys.meta_path.insert(0, overflow)
+    return overflow
+
+
+def with_cost(place: Place) -> Place:
+    """Give an Executor's place with what bundles have cost there since this was asked last."""
+    found = settings().get(PLACE, "")
+    overflow = _installed(found) if found and not inside_function() else None
+    seconds, size = overflow.take_cost() if overflow is not None else (0.0, 0)
+    return replace(place, unpacking=round(seconds, 6), unpacked=size)
