@@ -5,6 +5,9 @@ imported, wherever (a task's function, a value that is unpickled, another librar
 fetched, and its folder put on `sys.path`: behind the code and its layers, before what else this
 Python has. So a run that imports none of it never waits, and nothing has to be foretold.
 
+The waiting is the loader's and not the finder's: while Python searches for a module, no other
+thread can import anything, and those that fetch have to.
+
 An import fails with a `BundleError` and not with an ImportError: `try: import` would take that for
 "not installed", and go on in another way than its user expects.
 """
@@ -19,18 +22,22 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, cast
 
 from wukong.platform.context import inside_function, settings
 from wukong.platform.lines import log
 from wukong.platform.overflow import PLACE, OverflowBundle, bundles_here, check_python
 from wukong.storage.notes import Place
 
+if TYPE_CHECKING:
+    from importlib.abc import Loader
+
 
 class Overflow:
-    """Finds nothing itself; has bundles unpacked before the path is searched.
+    """Finds what is in bundles, before the path is searched, and has it unpacked when it is loaded.
 
     Parameters
     ----------
@@ -55,18 +62,13 @@ class Overflow:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, _target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Have the bundle of a top-level module unpacked, and leave the rest to those behind.
-
-        Raises
-        ------
-        BundleError
-            If that fails.
-        """
+        """Find a top-level module that is in a bundle which is not ready; its loader waits."""
         bundle = self._bundles.get(name) if path is None else None
         # What fetching itself imports must not wait for it.
-        if bundle is not None and not getattr(self._own, "fetches", False):
-            self.need(bundle)
-        return None
+        if bundle is None or bundle.name in self._ready or getattr(self._own, "fetches", False):
+            return None
+        waiting = cast("Loader", _Waiting(self, bundle))
+        return ModuleSpec(name, waiting, origin=f"bundle {bundle.name}")
 
     def need(self, bundle: OverflowBundle) -> None:
         """Have a bundle ready, whoever unpacks it; raises `BundleError`."""
@@ -109,6 +111,37 @@ class Overflow:
         with self._counting:
             taken, self._cost = self._cost, (0.0, 0)
         return taken
+
+
+class _Waiting:
+    """Has a bundle ready, and leaves the module to the loader that it has then."""
+
+    def __init__(self, overflow: Overflow, bundle: OverflowBundle) -> None:
+        self._overflow = overflow
+        self._bundle = bundle
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """Turn the specification into that of the module itself, whose loader goes on.
+
+        Raises
+        ------
+        BundleError
+            If the bundle cannot be had.
+        """
+        self._overflow.need(self._bundle)
+        found = PathFinder.find_spec(spec.name)
+        if found is None:
+            raise ModuleNotFoundError(
+                f"bundle {self._bundle.name} has no module {spec.name!r}", name=spec.name
+            )
+        spec.loader, spec.origin = found.loader, found.origin
+        spec.submodule_search_locations = found.submodule_search_locations
+        spec.has_location, spec.cached = found.has_location, found.cached
+        return None if found.loader is None else found.loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Never called: the specification has another loader by then."""
+        raise NotImplementedError(module.__name__)
 
 
 def _behind_layers() -> int:
