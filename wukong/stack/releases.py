@@ -59,6 +59,11 @@ class Release:
         error = self.answer.get("error")
         return None if error is None else f"{error['message']}\n  {error['hint']}"
 
+    @property
+    def differs(self) -> bool:
+        """Whether a function is not as the package, the layers or the stack want it."""
+        return any(one.get("drift") for one in self.answer["functions"].values())
+
     def version(self, component: str) -> str | None:
         """Version that `live` points at, of `executor` or `invoker`."""
         version: str | None = self.answer["functions"].get(component, {}).get("version")
@@ -92,6 +97,40 @@ class Releases:
         code = base64.b64encode(hashlib.sha256(data).digest()).decode()
         return Upload(str(answer["VersionId"]), code)
 
+    def upload_layer(self, name: str, zipped: Path, sha256: str) -> bool:
+        """Upload a layer's zip, unless the bucket has the same bytes; tells whether it did.
+
+        Parameters
+        ----------
+        sha256
+            Of the bytes, in hexadecimal.
+        """
+        if self.has_layer(name, sha256):
+            return False
+        with zipped.open("rb") as body:
+            self._s3.put_object(
+                Bucket=self.bucket,
+                Key=_layer_key(name),
+                Body=body,
+                ChecksumSHA256=_base64(sha256),
+            )
+        return True
+
+    def has_layer(self, name: str, sha256: str) -> bool:
+        """Tell whether the bucket has a layer's zip with these bytes."""
+        try:
+            head = self._s3.head_object(
+                Bucket=self.bucket, Key=_layer_key(name), ChecksumMode="ENABLED"
+            )
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+                raise StackError(
+                    f"s3://{self.bucket}/{_layer_key(name)}: {error}",
+                    "Your credentials need s3:GetObject and s3:PutObject in the package bucket.",
+                ) from error
+            return False
+        return bool(head.get("ChecksumSHA256") == _base64(sha256))
+
     def status(self) -> Release:
         """Ask the bootstrap what is live."""
         return self.ask({"action": "status"})
@@ -116,9 +155,19 @@ class Releases:
         return Release(body)
 
     def wait_until_live(
-        self, upload: Upload, seconds: float, sleep: Callable[[float], None] = time.sleep
+        self,
+        upload: Upload,
+        seconds: float,
+        sleep: Callable[[float], None] = time.sleep,
+        *,
+        exactly: bool = False,
     ) -> Release:
         """Wait until the code of an upload is live; it may have been before.
+
+        Parameters
+        ----------
+        exactly
+            Whether to wait until nothing else differs either, such as a layer.
 
         Raises
         ------
@@ -128,7 +177,8 @@ class Releases:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             release = self.status()
-            if release.status == "LIVE" and release.code_sha256 == upload.code_sha256:
+            is_live = release.status == "LIVE" and release.code_sha256 == upload.code_sha256
+            if is_live and not (exactly and release.differs):
                 return release
             sleep(POLL_SECONDS)
         # The event's own answer went to a log; deploying again is harmless and says why.
@@ -139,3 +189,12 @@ class Releases:
                 "What was live before is live still.",
             )
         return release
+
+
+def _layer_key(name: str) -> str:
+    return f"layers/{name}.zip"
+
+
+def _base64(sha256: str) -> str:
+    """Give a hexadecimal digest as S3 writes it."""
+    return base64.b64encode(bytes.fromhex(sha256)).decode()
