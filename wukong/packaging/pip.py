@@ -71,7 +71,8 @@ def choose(requirements: Sequence[str], constraints: Path, target: Target) -> li
         _run(
             (
                 *("install", "--dry-run", "--ignore-installed", "--report", str(report)),
-                *("--constraint", str(constraints)),
+                # Nothing goes there, but without it pip takes no platform before its version 24.
+                *("--target", folder, "--constraint", str(constraints)),
                 *options(target),
                 *requirements,
             ),

@@ -22,7 +22,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from packaging.markers import Environment, default_environment
+from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -104,13 +104,13 @@ class Resolution:
         return marker is None or marker.evaluate({**self._environment, "extra": extra})
 
     @cached_property
-    def _environment(self) -> Environment:
+    def _environment(self) -> dict[str, str]:
         return environment(self.target)
 
 
-def environment(target: Target) -> Environment:
+def environment(target: Target) -> dict[str, str]:
     """Give what markers see on a target."""
-    here = default_environment()
+    here = {name: str(value) for name, value in default_environment().items()}
     if target.is_local:
         return here
     return {
