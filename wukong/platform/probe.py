@@ -20,7 +20,7 @@ from wukong.platform import surroundings
 from wukong.platform.environment import Environment, Probe
 from wukong.platform.overflow import bundles_here
 
-COMPARED = frozenset({"dask", "numpy", "cloudpickle", "pandas", "pyarrow", "scipy", "scikit-learn"})
+COMPARED = ("dask", "numpy", "cloudpickle", "pandas", "pyarrow", "scipy", "scikit-learn")
 """Distributions whose objects travel between client and Executors."""
 
 LAYERS = "/opt"

@@ -7,7 +7,7 @@ import hashlib
 import json
 import time
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import boto3
 from botocore.config import Config as BotoConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
-from wukong.platform.overflow import MANIFEST, BundleError, OverflowBundle, bundles_in
+from wukong.platform.overflow import MANIFEST, BundleError, OverflowBundle, Part, bundles_in
 from wukong.stack.cloudformation import Stack, StackError
 
 POLL_SECONDS = 0.5
@@ -61,6 +61,11 @@ class Release:
         error = self.answer.get("error")
         return None if error is None else f"{error['message']}\n  {error['hint']}"
 
+    @property
+    def differs(self) -> bool:
+        """Whether a function is not as the package, the layers or the stack want it."""
+        return any(one.get("drift") for one in self.answer["functions"].values())
+
     def version(self, component: str) -> str | None:
         """Version that `live` points at, of `executor` or `invoker`."""
         version: str | None = self.answer["functions"].get(component, {}).get("version")
@@ -100,8 +105,9 @@ class Releases:
         BundleError
             If one is not there.
         """
-        for key in self.missing_parts(package):
-            self._upload_part(package.parent / key, key)
+        parts = [part for bundle in bundles_of(package) for part in bundle.parts]
+        for part in self.missing_parts(parts):
+            self._upload_part(package.parent / part.key, part.key)
         data = package.read_bytes()
         answer = self._s3.put_object(
             Bucket=self.bucket,
@@ -113,10 +119,9 @@ class Releases:
         code = base64.b64encode(hashlib.sha256(data).digest()).decode()
         return Upload(str(answer["VersionId"]), code)
 
-    def missing_parts(self, package: Path) -> list[str]:
-        """Give the keys of the parts of bundles that a package needs and the bucket lacks."""
-        parts = [part for bundle in bundles_of(package) for part in bundle.parts]
-        return [part.key for part in parts if self._size(part.key) != part.size]
+    def missing_parts(self, parts: Iterable[Part]) -> list[Part]:
+        """Give those parts of bundles that the bucket lacks, or has in another size."""
+        return [part for part in parts if self._size(part.key) != part.size]
 
     def _size(self, key: str) -> int | None:
         try:
@@ -137,6 +142,40 @@ class Releases:
             )
         # In several connections, where it is large.
         self._s3.upload_file(str(file), self.bucket, key)
+
+    def upload_layer(self, name: str, zipped: Path, sha256: str) -> bool:
+        """Upload a layer's zip, unless the bucket has the same bytes; tells whether it did.
+
+        Parameters
+        ----------
+        sha256
+            Of the bytes, in hexadecimal.
+        """
+        if self.has_layer(name, sha256):
+            return False
+        with zipped.open("rb") as body:
+            self._s3.put_object(
+                Bucket=self.bucket,
+                Key=_layer_key(name),
+                Body=body,
+                ChecksumSHA256=_base64(sha256),
+            )
+        return True
+
+    def has_layer(self, name: str, sha256: str) -> bool:
+        """Tell whether the bucket has a layer's zip with these bytes."""
+        try:
+            head = self._s3.head_object(
+                Bucket=self.bucket, Key=_layer_key(name), ChecksumMode="ENABLED"
+            )
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+                raise StackError(
+                    f"s3://{self.bucket}/{_layer_key(name)}: {error}",
+                    "Your credentials need s3:GetObject and s3:PutObject in the package bucket.",
+                ) from error
+            return False
+        return bool(head.get("ChecksumSHA256") == _base64(sha256))
 
     def status(self) -> Release:
         """Ask the bootstrap what is live."""
@@ -162,9 +201,19 @@ class Releases:
         return Release(body)
 
     def wait_until_live(
-        self, upload: Upload, seconds: float, sleep: Callable[[float], None] = time.sleep
+        self,
+        upload: Upload,
+        seconds: float,
+        sleep: Callable[[float], None] = time.sleep,
+        *,
+        exactly: bool = False,
     ) -> Release:
         """Wait until the code of an upload is live; it may have been before.
+
+        Parameters
+        ----------
+        exactly
+            Whether to wait until nothing else differs either, such as a layer.
 
         Raises
         ------
@@ -174,7 +223,8 @@ class Releases:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             release = self.status()
-            if release.status == "LIVE" and release.code_sha256 == upload.code_sha256:
+            is_live = release.status == "LIVE" and release.code_sha256 == upload.code_sha256
+            if is_live and not (exactly and release.differs):
                 return release
             sleep(POLL_SECONDS)
         # The event's own answer went to a log; deploying again is harmless and says why.
@@ -185,3 +235,12 @@ class Releases:
                 "What was live before is live still.",
             )
         return release
+
+
+def _layer_key(name: str) -> str:
+    return f"layers/{name}.zip"
+
+
+def _base64(sha256: str) -> str:
+    """Give a hexadecimal digest as S3 writes it."""
+    return base64.b64encode(bytes.fromhex(sha256)).decode()

@@ -24,17 +24,21 @@ def package(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the zips go: dist.")] = Path(
         "dist"
     ),
+    layers: options.Layers = None,
+    bundle: options.Bundles = None,
     runtime: options.Runtime = None,
     arch: options.Architecture = None,
     as_json: options.Json = False,
 ) -> None:
-    """Build deployment.zip and bootstrap.zip.
+    """Build deployment.zip, bootstrap.zip, and layers with what tasks import.
 
     Example: wukong package --runtime python3.13 --arch arm64
+    Example: wukong package --layers numpy,dask --out build
+    Example: wukong package --layers numpy,scipy,dask --bundle dask-ml
     """
     from wukong.cli.package import package as act
 
-    act(Output(as_json=as_json), out, runtime, arch)
+    act(Output(as_json=as_json), out, runtime, arch, layers, bundle)
 
 
 def plan(
@@ -43,6 +47,8 @@ def plan(
     parameter: options.Parameters = None,
     template: options.Template = None,
     package: options.Package = None,
+    layers: options.Layers = None,
+    bundle: options.Bundles = None,
     runtime: options.Runtime = None,
     arch: options.Architecture = None,
     as_json: options.Json = False,
@@ -54,7 +60,10 @@ def plan(
     from wukong.cli.deploy import Wishes
     from wukong.cli.plan import plan as act
 
-    wishes = Wishes(stack, store_url, tuple(parameter or ()), template, package, runtime, arch)
+    wishes = Wishes(
+        *(stack, store_url, tuple(parameter or ()), template, package),
+        *(runtime, arch, layers, bundle),
+    )
     act(Output(as_json=as_json), wishes)
 
 
@@ -64,6 +73,8 @@ def deploy(
     parameter: options.Parameters = None,
     template: options.Template = None,
     package: options.Package = None,
+    layers: options.Layers = None,
+    bundle: options.Bundles = None,
     runtime: options.Runtime = None,
     arch: options.Architecture = None,
     as_json: options.Json = False,
@@ -75,7 +86,10 @@ def deploy(
     from wukong.cli.deploy import Wishes
     from wukong.cli.deploy import deploy as act
 
-    wishes = Wishes(stack, store_url, tuple(parameter or ()), template, package, runtime, arch)
+    wishes = Wishes(
+        *(stack, store_url, tuple(parameter or ()), template, package),
+        *(runtime, arch, layers, bundle),
+    )
     act(Output(as_json=as_json), wishes)
 
 
