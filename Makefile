@@ -74,7 +74,7 @@ $(VENV)/installed: requirements.lock pyproject.toml
 
 # Newer pins: needs uv. One lock for all supported Pythons; no registry address is written into it.
 # What only benchmarks need is not in it.
-EXTRAS := --extra embedded --extra svc --extra dataframe --extra docs --extra dev
+EXTRAS := --extra embedded --extra svc --extra dataframe --extra dask-ml --extra docs --extra dev
 lock:
 	uv pip compile pyproject.toml $(EXTRAS) --universal --python-version 3.11 \
 		--generate-hashes --no-annotate --upgrade --quiet -o requirements.lock
