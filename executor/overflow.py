@@ -24,7 +24,7 @@ from dataclasses import replace
 from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, cast
 
 from wukong.platform.context import inside_function, settings
@@ -34,6 +34,11 @@ from wukong.storage.notes import Place
 
 if TYPE_CHECKING:
     from importlib.abc import Loader
+
+
+TRIED = frozenset({"jinja2", "psutil", "sparse", "tblib"})
+"""What Dask imports if it is there, at its own import (dask/system.py, widgets, multiprocessing,
+array/chunk_types.py), and does without: no reason to fetch a bundle for each run."""
 
 
 class Overflow:
@@ -62,11 +67,20 @@ class Overflow:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, _target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Find a top-level module that is in a bundle which is not ready; its loader waits."""
+        """Find a top-level module that is in a bundle which is not ready; its loader waits.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            For Dask, if it only tries.
+        """
         bundle = self._bundles.get(name) if path is None else None
         # What fetching itself imports must not wait for it.
         if bundle is None or bundle.name in self._ready or getattr(self._own, "fetches", False):
             return None
+        if name in TRIED and _importer() == "dask":
+            # Not None: another copy, of this machine, would not be that of the bundle.
+            raise ModuleNotFoundError(f"{name} is in a bundle that nobody needs yet", name=name)
         waiting = cast("Loader", _Waiting(self, bundle))
         return ModuleSpec(name, waiting, origin=f"bundle {bundle.name}")
 
@@ -111,6 +125,18 @@ class Overflow:
         with self._counting:
             taken, self._cost = self._cost, (0.0, 0)
         return taken
+
+
+def _importer() -> str:
+    """Give the top-level package of the code that imports, past Python's own import system."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and _name_of(frame).startswith("importlib."):
+        frame = frame.f_back
+    return _name_of(frame).partition(".")[0]
+
+
+def _name_of(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", ""))
 
 
 class _Waiting:

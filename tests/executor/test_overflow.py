@@ -99,6 +99,20 @@ def test_a_bundle_is_behind_code_and_layers_and_before_what_python_has(
     assert sys.path.index(str(layer)) < inside < sys.path.index(sysconfig.get_paths()["purelib"])
 
 
+def test_what_dask_only_tries_is_no_reason_to_unpack_a_bundle(
+    tiny: OverflowBundle, place: Path, base: Path
+) -> None:
+    wide = replace(tiny, modules=tiny.modules | {"psutil"})
+    found = Overflow([wide], f"file:{place}", base)
+    code = compile("spec = finder.find_spec('psutil')", "system.py", "exec")
+    by_dask = {"__name__": "dask.system", "finder": found}
+    by_other = {"__name__": "dask_ml.utils", "finder": found}
+    with pytest.raises(ModuleNotFoundError, match="psutil is in a bundle that nobody needs yet"):
+        exec(code, by_dask)
+    exec(code, by_other)
+    assert by_other["spec"] is not None
+
+
 PROCESS = """
 import sys
 from pathlib import Path
