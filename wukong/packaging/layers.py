@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from packaging.utils import canonicalize_name
 
@@ -29,9 +30,15 @@ from wukong.packaging.sizes import UNZIPPED_BYTES, Part, parts_of
 from wukong.packaging.target import Target
 from wukong.packaging.wheels import Unpacked
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 MOST = 5
 """Layers that a function may have.
 https://docs.aws.amazon.com/lambda/latest/dg/chapter-layers.html"""
+
+LEVEL = 6
+"""Of compression: at 9 the zips are 0.3 % smaller, and take more than twice as long."""
 
 RECORD = "python/wukong-layer-{name}.json"
 LOCK = "layers.json"
@@ -85,9 +92,8 @@ def build_layers(wanted: Sequence[Wanted], target: Target, folder: Path) -> tupl
     found = wheels.fetch(resolution.chosen.values(), target)
     with tempfile.TemporaryDirectory() as scratch:
         contents = _unpacked(resolution, found, Path(scratch))
-        layers = tuple(
-            _write(name, chosen, contents, target, folder, Path(scratch))
-            for name, chosen in shares.items()
+        layers = _together(
+            lambda name: _write(name, shares[name], contents, target, folder, Path(scratch)), shares
         )
     write_lock(layers, target, folder)
     return layers
@@ -139,9 +145,14 @@ def _unpacked(
         bytecode = bytecode_of(unpacked.files, scratch / "compiled" / name)
         return Unpacked(in_place(unpacked.files, bytecode), unpacked.left_out)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        every = list(pool.map(one, resolution.chosen.values()))
+    every = _together(one, resolution.chosen.values())
     return dict(zip(resolution.chosen, every, strict=True))
+
+
+def _together(act: Callable[[T], R], every: Iterable[T]) -> tuple[R, ...]:
+    """Do the same for each, on all processors: what takes time here lets other threads run."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return tuple(pool.map(act, every))
 
 
 def _write(
@@ -161,7 +172,7 @@ def _write(
     for inside, value in _descriptions(name, chosen, target).items():
         files[inside] = scratch / f"{name}-{Path(inside).name}"
         files[inside].write_text(json.dumps(value, indent=1, sort_keys=True), encoding="utf-8")
-    written = archive.write(files, folder / "layers" / f"{name}.zip")
+    written = archive.write(files, folder / "layers" / f"{name}.zip", LEVEL)
     left_out: dict[str, int] = {}
     for one in chosen:
         for reason, size in contents[one.name].left_out.items():
