@@ -50,6 +50,11 @@ def write(files: Mapping[str, Path], out: Path, level: int = 9) -> Archive:
         How hard zlib tries, from 1 to 9.
 
     The zip appears at `out` complete or not at all.
+
+    Parameters
+    ----------
+    level
+        Of zlib's compression, 1 to 9.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=out.parent, suffix=".part")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from wukong.packaging.pip import PipRefusedError
@@ -13,6 +14,7 @@ from wukong.packaging.requirements import Wanted
 from wukong.packaging.target import Target
 
 _CONFLICT = re.compile(r"The conflict is caused by:\n(?P<lines>(?: {4}.+\n?)+)")
+# Since pip 24.
 _NOT_THERE = re.compile(
     r"no matching distributions available for your environment:\n(?P<lines>(?: {4}.+\n?)+)"
 )
@@ -41,6 +43,8 @@ def explained(
         return _no_wheel([_with_version(name, pins) for name in names], target)
     if found := _CONFLICT.search(error.said):
         lines = [line.strip() for line in found["lines"].splitlines()]
+        if names := _agreed(lines, pins):
+            return _no_wheel([_with_version(name, pins) for name in names], target)
         wants = list(dict.fromkeys(_who(line, layers) for line in lines))
         return (
             f"requirements of the layers do not fit together: {'; '.join(wants)}",
@@ -53,11 +57,33 @@ def explained(
     return error.message, error.hint
 
 
+def _agreed(lines: Iterable[str], pins: Mapping[str, str]) -> list[str]:
+    """Name what everybody would take in the version that is installed here: it has no wheel.
+
+    pip calls that a conflict too, and says so since its version 24 only.
+    """
+    wanted: dict[str, SpecifierSet] = {}
+    for line in lines:
+        text = line.removeprefix(_CONSTRAINT).removeprefix(_REQUEST).rpartition(" depends on ")[2]
+        try:
+            one = Requirement(text)
+        except InvalidRequirement:
+            return []
+        name = canonicalize_name(one.name)
+        wanted[name] = wanted.get(name, SpecifierSet()) & one.specifier
+    is_taken = all(
+        name in pins and specifiers.contains(pins[name], prereleases=True)
+        for name, specifiers in wanted.items()
+    )
+    return sorted(wanted) if is_taken else []
+
+
 def _no_wheel(what: Iterable[str], target: Target) -> tuple[str, str]:
+    old = " python3.11 has an older C library than later runtimes." * (target.python == "3.11")
     return (
         f"there is no wheel for {target} of {', '.join(what)}",
         "Choose another version (install it here too, as Executors get the versions that this "
-        "machine has), another runtime or processor; a layer is never built from sources.",
+        f"machine has), another runtime or processor; a layer is never built from sources.{old}",
     )
 
 
@@ -80,7 +106,7 @@ def _who(line: str, layers: Sequence[Wanted]) -> str:
     if line.startswith(_REQUEST):
         what = line.removeprefix(_REQUEST)
         return f"{_asking(what, layers)} wants {what}"
-    return line.replace(" depends on ", " wants ")
+    return line.replace(" depends on ", " wants ").partition(";")[0]
 
 
 def _asking(what: str, layers: Sequence[Wanted]) -> str:

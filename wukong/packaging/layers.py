@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from packaging.utils import canonicalize_name
 
@@ -30,9 +31,15 @@ from wukong.packaging.target import Target
 from wukong.packaging.wheels import Unpacked
 from wukong.platform.overflow import MANIFEST, OverflowBundle
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 MOST = 5
 """Layers that a function may have.
 https://docs.aws.amazon.com/lambda/latest/dg/chapter-layers.html"""
+
+LEVEL = 6
+"""Of compression: at 9 the zips are 0.3 % smaller, and take more than twice as long."""
 
 RECORD = "python/wukong-layer-{name}.json"
 LOCK = "layers.json"
@@ -87,6 +94,8 @@ def build_with_bundles(
 ) -> Built:
     """Write `layers/NAME.zip` for each layer into a folder, and `layers.json` that lists them.
 
+    For bundles it writes `bundles/NAME-DIGEST.zip`, one for each of their parts.
+
     Parameters
     ----------
     bundled
@@ -107,17 +116,16 @@ def build_with_bundles(
             f"{len(wanted)} layers are too many: {names}",
             f"A function has {MOST} at most; put several into one: NAME=requirements.txt.",
         )
-    every = [*wanted, *assumed, *bundled]
-    resolution = resolve(every, target)
-    shares = share(every, resolution)
+    resolution = resolve([*wanted, *assumed, *bundled], target)
+    shares = share_with_bundles([*wanted, *assumed], bundled, resolution)
     elsewhere = {one.name for name in assumed for one in shares.pop(name.name)}
     resolution = resolution.without(elsewhere)
     found = wheels.fetch(resolution.chosen.values(), target)
     with tempfile.TemporaryDirectory() as scratch:
         contents = _unpacked(resolution, found, Path(scratch))
-        layers = tuple(
-            _write(one.name, shares[one.name], contents, target, folder, Path(scratch))
-            for one in wanted
+        layers = _together(
+            lambda one: _write(one.name, shares[one.name], contents, target, folder, Path(scratch)),
+            wanted,
         )
         bundles = tuple(
             _bundle(one.name, shares[one.name], contents, target, folder) for one in bundled
@@ -136,6 +144,16 @@ def _bundle(
     files = {inside: file for one in chosen for inside, file in contents[one.name].files.items()}
     versions = {one.name: one.version for one in chosen}
     return build_bundle(name, files, versions, target, folder)
+
+
+def share_with_bundles(
+    wanted: Sequence[Wanted], bundled: Sequence[Wanted], resolution: Resolution
+) -> dict[str, tuple[Chosen, ...]]:
+    """Share among layers all that they need, and among bundles the rest."""
+    asked = [one for layer in wanted for one in layer.requirements]
+    rest = resolution.chosen.keys() - resolution.reached(asked)
+    shares = share(wanted, resolution.without(rest))
+    return shares | share(bundled, resolution.without(resolution.chosen.keys() - rest))
 
 
 def share(wanted: Sequence[Wanted], resolution: Resolution) -> dict[str, tuple[Chosen, ...]]:
@@ -184,9 +202,14 @@ def _unpacked(
         bytecode = bytecode_of(unpacked.files, scratch / "compiled" / name)
         return Unpacked(in_place(unpacked.files, bytecode), unpacked.left_out)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        every = list(pool.map(one, resolution.chosen.values()))
+    every = _together(one, resolution.chosen.values())
     return dict(zip(resolution.chosen, every, strict=True))
+
+
+def _together(act: Callable[[T], R], every: Iterable[T]) -> tuple[R, ...]:
+    """Do the same for each, on all processors: what takes time here lets other threads run."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return tuple(pool.map(act, every))
 
 
 def _write(
@@ -206,7 +229,7 @@ def _write(
     for inside, value in _descriptions(name, chosen, target).items():
         files[inside] = scratch / f"{name}-{Path(inside).name}"
         files[inside].write_text(json.dumps(value, indent=1, sort_keys=True), encoding="utf-8")
-    written = archive.write(files, folder / "layers" / f"{name}.zip")
+    written = archive.write(files, folder / "layers" / f"{name}.zip", LEVEL)
     left_out: dict[str, int] = {}
     for one in chosen:
         for reason, size in contents[one.name].left_out.items():

@@ -14,7 +14,6 @@ HEADERS = "headers and libraries to build with"
 SOURCES = "sources of what is compiled"
 STUBS = "types for checkers"
 METADATA = "records of the installer"
-BUILDERS = "builders"
 CACHES = "caches"
 
 _KEPT_OF_METADATA = (
@@ -35,9 +34,6 @@ _SUFFIXES: Mapping[str, str] = {
     **dict.fromkeys((".pyi", ".typed"), STUBS),
     ".pyc": CACHES,
 }
-
-_BUILDERS = ("numpy/f2py", "numpy/_pyinstaller")
-"""They make extension modules and programs, for which Lambda has no compiler."""
 
 
 def left_out(names: Iterable[str], *, reads_stubs: bool = False) -> dict[str, str]:
@@ -74,6 +70,4 @@ def _reason(path: PurePosixPath, tests: set[PurePosixPath]) -> str:
         return CACHES
     if path.name == "conftest.py" or tests.intersection(path.parents):
         return TESTS
-    if any(path.is_relative_to(builder) for builder in _BUILDERS):
-        return BUILDERS
     return _SUFFIXES.get(path.suffix, "")
