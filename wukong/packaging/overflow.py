@@ -46,6 +46,7 @@ def build_bundle(
     versions: Mapping[str, str],
     target: Target,
     folder: Path,
+    level: int = LEVEL,
 ) -> OverflowBundle:
     """Write the parts of a bundle into `folder`/bundles, and describe it.
 
@@ -57,6 +58,8 @@ def build_bundle(
         What it holds, by names as in a folder of `sys.path`.
     versions
         Of the distributions that the files belong to.
+    level
+        How hard zlib tries, from 1 to 9.
 
     Raises
     ------
@@ -72,7 +75,10 @@ def build_bundle(
     sizes = {inside: file.stat().st_size for inside, file in files.items()}
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         parts = tuple(
-            pool.map(lambda numbered: _write(name, numbered, files, folder), enumerate(_cut(sizes)))
+            pool.map(
+                lambda numbered: _write(name, numbered, files, folder, level),
+                enumerate(_cut(sizes)),
+            )
         )
     bundle = OverflowBundle(
         name=name,
@@ -113,11 +119,15 @@ def _cut(sizes: Mapping[str, int]) -> Iterator[list[str]]:
 
 
 def _write(
-    name: str, numbered: tuple[int, list[str]], files: Mapping[str, Path], folder: Path
+    name: str,
+    numbered: tuple[int, list[str]],
+    files: Mapping[str, Path],
+    folder: Path,
+    level: int,
 ) -> Part:
     number, group = numbered
     unnamed = folder / FOLDER / f"{name}-{number}.unnamed"
-    made = archive.write({inside: files[inside] for inside in group}, unnamed, LEVEL)
+    made = archive.write({inside: files[inside] for inside in group}, unnamed, level)
     key = f"{FOLDER}{name}-{made.sha256[:DIGITS]}.zip"
     unnamed.replace(folder / key)
     return Part(key, made.sha256, made.size)
