@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +17,11 @@ import pytest
 
 import wukong
 from tests.executor.overflow import forget_tiny, tiny_bundle
-from tests.packaging.installed import installed_bundle, needed
+from tests.packaging.installed import installed_bundle, linked, needed
 from wukong.cli.deploy import template_file
 from wukong.packaging.build import build_bootstrap, build_deployment
 from wukong.packaging.target import Target
+from wukong.packaging.vendor import BROUGHT, DEPLOYMENT
 from wukong.platform.overflow import BundleError, OverflowBundle
 from wukong.stack.cloudformation import Stack
 from wukong.stack.embedded import STACK, EmbeddedAws
@@ -90,6 +96,42 @@ def function(name: str) -> dict[str, Any]:
         FunctionName=name, Qualifier="live"
     )
     return found
+
+
+IMPORT = """
+import importlib, json, sys
+bundle, allowed, modules = json.loads(sys.argv[1])
+sys.path += [*allowed, bundle]
+for name in modules:
+    importlib.import_module(name)
+homes = {m.__file__ for m in sys.modules.values() if getattr(m, "__file__", None)}
+standard = sys.base_prefix
+print([h for h in sorted(homes) if not h.startswith((bundle, *allowed, standard))
+       or "site-packages" in h.removeprefix(bundle)])
+"""
+
+
+def test_the_bundle_holds_all_that_its_packages_import(
+    bundles: list[OverflowBundle], folder: Path, tmp_path: Path
+) -> None:
+    """Nothing else is seen but it, the layers that were assumed, and what Lambda's runtime has."""
+    for part in bundles[1].parts:
+        with zipfile.ZipFile(folder / part.key) as archive:
+            archive.extractall(tmp_path / "bundle")
+    layers = linked({*needed("dask[array]", "scipy", "pyarrow"), *DEPLOYMENT}, tmp_path / "layers")
+    runtime = linked(set(BROUGHT), tmp_path / "runtime")
+    modules = sorted(bundles[1].modules)
+    assert {"dask_ml", "sklearn", "numba", "pandas", "distributed"} <= set(modules)
+    more = ["dask_ml.wrappers", "dask_ml.datasets", "sklearn.svm", "dask.dataframe"]
+    told = json.dumps([str(tmp_path / "bundle"), [layers, runtime], modules + more])
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", IMPORT, told],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": os.environ["PATH"]},
+    )
+    assert done.stdout == "[]\n", done.stderr
 
 
 def test_the_release_has_the_disk_that_its_bundles_need(

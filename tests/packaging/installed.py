@@ -48,6 +48,21 @@ def installed_bundle(name: str, names: set[str], folder: Path) -> OverflowBundle
     return build_bundle(name, files, versions, Target.this_machine(), folder, level=1)
 
 
+def linked(names: set[str], folder: Path) -> str:
+    """Make a folder of `sys.path` that has these installed distributions and nothing else."""
+    folder.mkdir()
+    for one in map(distribution, names):
+        listed = csv.reader((one.read_text("RECORD") or "").splitlines())
+        for top in {PurePosixPath(row[0]).parts[0] for row in listed if row} - {
+            "..",
+            "__pycache__",
+        }:
+            link = folder / top
+            if not link.exists():
+                link.symlink_to(Path(str(one.locate_file(top))))
+    return str(folder)
+
+
 def _files(one: Distribution) -> Iterator[tuple[str, Path]]:
     listed = [row[0] for row in csv.reader((one.read_text("RECORD") or "").splitlines()) if row]
     compiled = {_source(inside): inside for inside in listed if inside.endswith(TAG)}

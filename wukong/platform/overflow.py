@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -182,7 +182,7 @@ def _unreadable(where: str, error: Exception) -> BundleError:
 
 def check_python(bundle: OverflowBundle) -> None:
     """Refuse a bundle for another Python than this; raises `BundleError`."""
-    here = ".".join(platform.python_version_tuple()[:2])
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
     if bundle.python != here:
         raise BundleError(
             f"bundle {bundle.name} was built for Python {bundle.python}, and this is {here}",
