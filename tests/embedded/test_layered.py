@@ -1,12 +1,12 @@
-"""Layers that `wukong deploy` builds, on the embedded AWS: functions have these and nothing else."""
+"""Layers that `wukong deploy` builds, on the embedded AWS: functions have them, and no more."""
 
 from __future__ import annotations
 
+import io
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +16,31 @@ import pytest
 
 import wukong
 from tests.examples.scripts import SMALL, load
+from wukong.cli import deploy as deploying
+from wukong.cli.deploy import Wishes
+from wukong.cli.output import Output
 from wukong.compatibility import SurroundingsError
+from wukong.stack.cloudformation import Stack
 from wukong.stack.embedded import EmbeddedAws
 
 pytestmark = pytest.mark.embedded
 
 LAYERS = ("numpy", "scipy", "dask", "scikit-learn")
-DEPLOY = (
-    *("deploy", "--stack", "layered", "--layers", ",".join(LAYERS), "--json"),
-    *("-p", "FunctionPrefix=Layered", "-p", "BucketPrefix=layered-packages"),
+WISHES = Wishes(
+    stack="layered",
+    parameters=("FunctionPrefix=Layered", "BucketPrefix=layered-packages"),
+    layers=LAYERS,
 )
 
 
-def verb(*words: str, status: int = 0) -> Any:
-    """Run a verb of the command line; gives its JSON."""
-    done = subprocess.run(
-        [sys.executable, "-m", "wukong", *words],
-        env=dict(os.environ),
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-    assert done.returncode == status, f"{words}: {done.stdout}\n{done.stderr}"
-    return json.loads(done.stdout)
+def deploy() -> Any:
+    """Deploy as the verb does; gives its JSON."""
+    told = io.StringIO()
+    with redirect_stdout(told), pytest.MonkeyPatch.context() as patch:
+        # What is in them counts here, and not how small they are.
+        patch.setattr("wukong.packaging.layers.LEVEL", 1)
+        deploying.deploy(Output(as_json=True), WISHES)
+    return json.loads(told.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +53,8 @@ def deployed(aws: EmbeddedAws) -> Iterator[dict[str, Any]]:
             patch.setenv(name, value)
         # Each environment unpacks the layers anew.
         patch.setenv("WUKONG_RUN_MAX_EXECUTORS", "2")
-        yield verb(*DEPLOY)
-        verb("delete", "--stack", "layered", "--yes", "--json")
+        yield deploy()
+        Stack("layered").delete()
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +134,7 @@ def test_layers_that_are_there_already_are_not_uploaded_again(
         return sorted((one["Key"], one["VersionId"]) for one in found)
 
     uploaded = versions()
-    again = verb(*DEPLOY)
+    again = deploy()
     assert again["layers"] == []
     assert again["release"] == {**deployed["release"], "package": again["release"]["package"]}
     assert versions() == uploaded
