@@ -112,8 +112,8 @@ def main() -> None:
         best = min(unpacked(packed, unpack) for _ in range(3))
         total = sum(map(len, packed))
         print(
-            f"{name:15} {total / 1e6:6.1f} MB, packed in {packing:6.1f} s, unpacked in {best:5.2f} s, "
-            f"read at 80 MB/s in {total / 80e6:4.1f} s"
+            f"{name:15} {total / 1e6:6.1f} MB, packed in {packing:6.1f} s, "
+            f"unpacked in {best:5.2f} s, read at 80 MB/s in {total / 80e6:4.1f} s"
         )
 
 

@@ -36,10 +36,12 @@ def package(
     arch: str | None,
     named: Sequence[str] | None = None,
     bundled: Sequence[str] | None = None,
+    *,
+    here: bool = False,
 ) -> None:
     """Build zips, layers and bundles into a folder, and print what takes how much of them."""
     packages = load_config().packages
-    target = target_of(runtime, arch, packages)
+    target = Target.this_machine() if here else target_of(runtime, arch, packages)
     asked = layers.references_of(named, packages) or ()
     references, over = layers.parted(asked, bundled, packages)
     names = layers.names_of(references)

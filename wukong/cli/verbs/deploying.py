@@ -28,6 +28,9 @@ def package(
     bundle: options.Bundles = None,
     runtime: options.Runtime = None,
     arch: options.Architecture = None,
+    here: Annotated[
+        bool, typer.Option("--here", help="For this machine's workers, not for Lambda.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Build deployment.zip, bootstrap.zip, and layers with what tasks import.
@@ -38,7 +41,7 @@ def package(
     """
     from wukong.cli.package import package as act
 
-    act(Output(as_json=as_json), out, runtime, arch, layers, bundle)
+    act(Output(as_json=as_json), out, runtime, arch, layers, bundle, here=here)
 
 
 def plan(
