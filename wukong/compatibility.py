@@ -130,7 +130,7 @@ def check(
     if missing:
         raise SurroundingsError(
             f"tasks of this run import {listed(missing)}, which Executors do not have",
-            f"Add a layer that has {'it' if len(missing) == 1 else 'them'}: {DOCUMENT} and "
-            "docs/manual-setup.md#2-layers say how; then `wukong deploy -p ExecutorLayers=...`. "
-            "What does not fit in one goes into a bundle: docs/bundles.md.",
+            f"Add a layer that has {'it' if len(missing) == 1 else 'them'}: "
+            f"`wukong deploy --layers ...`; {DOCUMENT} says how. What does not "
+            "fit in one goes into a bundle: --bundle, docs/bundles.md.",
         )

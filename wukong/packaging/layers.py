@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,16 +150,22 @@ def share_with_bundles(
     wanted: Sequence[Wanted], bundled: Sequence[Wanted], resolution: Resolution
 ) -> dict[str, tuple[Chosen, ...]]:
     """Share among layers all that they need, and among bundles the rest."""
-    asked = [one for layer in wanted for one in layer.requirements]
-    rest = resolution.chosen.keys() - resolution.reached(asked)
-    shares = share(wanted, resolution.without(rest))
-    return shares | share(bundled, resolution.without(resolution.chosen.keys() - rest))
+    first = resolution.reached(one for layer in wanted for one in layer.requirements)
+    rest = resolution.chosen.keys() - first
+    return share(wanted, resolution, first) | share(bundled, resolution, rest)
 
 
-def share(wanted: Sequence[Wanted], resolution: Resolution) -> dict[str, tuple[Chosen, ...]]:
+def share(
+    wanted: Sequence[Wanted], resolution: Resolution, among: Collection[str] | None = None
+) -> dict[str, tuple[Chosen, ...]]:
     """Give each distribution to one layer: that of its name, else one that asks for it by name.
 
     What no layer asks for goes into the first that needs it.
+
+    Parameters
+    ----------
+    among
+        The distributions to share; all unless it says so.
 
     Raises
     ------
@@ -169,11 +175,11 @@ def share(wanted: Sequence[Wanted], resolution: Resolution) -> dict[str, tuple[C
     named = {layer.name: _named(layer) for layer in wanted}
     needs = {layer.name: resolution.reached(layer.requirements) for layer in wanted}
     shares: dict[str, list[Chosen]] = {layer.name: [] for layer in wanted}
-    for name, chosen in sorted(resolution.chosen.items()):
+    for name in sorted(resolution.chosen if among is None else among):
         asking = [layer for layer, names in named.items() if name in names & needs[layer]]
         owners = [layer for layer in asking if canonicalize_name(layer) == name]
         owners += asking + [layer for layer, names in needs.items() if name in names]
-        shares[owners[0]].append(chosen)
+        shares[owners[0]].append(resolution.chosen[name])
     for name, mine in shares.items():
         if not mine:
             raise LayerError(
