@@ -1,10 +1,11 @@
 """What starting an Executor takes, in time and memory: for a ping, a run of plain Python, an array.
 
 Method: each Executor is a process of its own that calls the handler once, with a real run in an
-embedded Valkey; cases take turns, and the median of the rounds counts. Time is from the start of
-the process to its answer, less that of `python -c pass`; memory is the process's peak, as a whole.
-"Without bytecode" finds the standard library's (as Lambda's runtime has it), but not that of ours,
-Dask, NumPy and other packages, as a package that was built by another Python.
+embedded Valkey; cases take turns, and the median of the rounds counts. Time is that of the process
+until its answer, by the clock and of the processor, less that of Python alone; the second hardly
+depends on what else the machine does. Memory is the process's peak, as a whole. "Without bytecode"
+finds the standard library's (as Lambda's runtime has it), but not that of ours, Dask, NumPy and
+other packages, as a package that was built by another Python.
 
     python benchmarks/executor_start.py [rounds]
 """
@@ -41,14 +42,17 @@ from wukong.submission import submit
 ROOT = Path(__file__).parents[1]
 
 CHILD = """
-import json, resource, sys
+import json, resource, sys, time
 from executor.function import lambda_handler
 from wukong.platform.context import LocalContext
 event = json.loads(sys.stdin.read())
 if event is not None:
     lambda_handler(event, LocalContext("one"))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, len(sys.modules))
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(time.process_time(), peak, len(sys.modules))
 """
+
+ALONE = "import time; print(time.process_time(), 0, 0)"
 
 CASES = ("ping", "plain Python", "array")
 
@@ -117,8 +121,7 @@ def run(code: str, event: Any, variables: dict[str, str]) -> tuple[float, list[s
 
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 9
-    seconds: dict[tuple[str, str], list[float]] = {}
-    memory: dict[tuple[str, str], list[float]] = {}
+    taken: dict[tuple[str, str], list[tuple[float, ...]]] = {}
     with EmbeddedValkey() as server, ExitStack() as opened:
         storage = open_storage(server.url)
         where = {"WUKONG_STORE_URL": server.url, "WUKONG_PLATFORM": "aws"}
@@ -132,23 +135,26 @@ def main() -> None:
             for how, variables in (("with", {}), ("without", without)):
                 for case in ("pass", "handler", *CASES):
                     event = making[case]() if case in making else None
-                    code = "pass" if case == "pass" else CHILD
+                    code = ALONE if case == "pass" else CHILD
                     took, lines = run(code, event, {**where, **variables})
-                    if not turn:  # the first round only warms caches
-                        continue
-                    seconds.setdefault((case, how), []).append(took)
-                    if case != "pass":
-                        told = lines[-2].split()
-                        memory.setdefault((case, how), []).append(int(told[0]) / 1024)
+                    if turn:  # the first round only warms caches
+                        told = tuple(map(float, lines[-2].split()))
+                        taken.setdefault((case, how), []).append((took, *told))
         storage.close()
-    print(f"{'':14} {'bytecode':>9} {'ms':>7} {'MB':>6}")
+    print(f"{'':14} {'bytecode':>9} {'ms':>7} {'of the processor':>17} {'MB':>6} {'modules':>8}")
     for how in ("with", "without"):
-        base = statistics.median(seconds["pass", how])
-        print(f"{'python alone':14} {how:>9} {base * 1000:7.0f}")
+        clock, processor, *_ = medians(taken["pass", how])
+        print(f"{'python alone':14} {how:>9} {clock * 1000:7.0f} {processor * 1000:17.0f}")
         for case in ("handler", *CASES):
-            took = statistics.median(seconds[case, how]) - base
-            peak = statistics.median(memory[case, how])
-            print(f"{case:14} {how:>9} {took * 1000:7.0f} {peak:6.0f}")
+            found = medians(taken[case, how])
+            print(
+                f"{case:14} {how:>9} {(found[0] - clock) * 1000:7.0f} "
+                f"{(found[1] - processor) * 1000:17.0f} {found[2] / 1024:6.0f} {found[3]:8.0f}"
+            )
+
+
+def medians(rows: Sequence[tuple[float, ...]]) -> list[float]:
+    return [statistics.median(column) for column in zip(*rows, strict=True)]
 
 
 if __name__ == "__main__":
