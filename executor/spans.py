@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from executor.recorder import Data, Silent
-from wukong.platform.tracing import Untraced
+from wukong.platform.tracing import Attributes, Untraced
 from wukong.storage import Begun, Claim, DataRef, Lineage
 from wukong.storage.notes import Way
 from wukong.storage.serialisation import Packed
@@ -105,7 +105,7 @@ class Spans(Silent):
     def _add(
         self, lineage: Lineage, claim: Claim, more: Mapping[str, int], error: str = ""
     ) -> None:
-        attributes = {
+        attributes: Attributes = {
             "wukong.segment": claim.segment,
             "wukong.lineage": lineage.segment,
             "wukong.epoch": lineage.epoch,

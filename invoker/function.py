@@ -12,7 +12,7 @@ from wukong.messages import InvokerEvent, InvokerReport, Pong, is_ping
 from wukong.platform.context import Context
 from wukong.platform.lines import Lines, is_first
 from wukong.platform.surroundings import store
-from wukong.platform.tracing import serving
+from wukong.platform.tracing import Attributes, serving
 
 if TYPE_CHECKING:
     from invoker.engine import Engine
@@ -34,7 +34,7 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
     message = InvokerEvent.from_event(event)
     lines = Lines("invoker", message.run, context.aws_request_id, cold=cold)
     lines.say("invokes", depth=message.depth, again=message.again)
-    about = {
+    about: Attributes = {
         "wukong.run": message.run,
         "wukong.depth": message.depth,
         "faas.invocation_id": context.aws_request_id,

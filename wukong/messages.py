@@ -278,8 +278,7 @@ class InvokerEvent:
     again
         Whether it has been sent before, so that some of it may have been started.
     until
-        Seconds since 1970 until which whoever sends it waits for the answer; 0 if that is not
-        known.
+        Seconds since 1970 until which its sender waits for the answer; 0 if that is not known.
     trace
         As of an `ExecutorEvent`.
     """

@@ -17,7 +17,6 @@ from wukong.storage import Storage
 SILENT = frozenset({"news", "close"})
 
 
-
 def traced(storage: Storage) -> Storage:
     """Give a store whose round trips are spans; the store itself if nobody traces."""
     return _around(storage) if tracing.is_on() else storage

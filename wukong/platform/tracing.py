@@ -124,9 +124,7 @@ class Traced(Untraced):
         """Add a span below it, from one time to another, in nanoseconds since 1970."""
         if not self._has_room(name):
             return
-        span = self._tracer.start_span(
-            name, self._context, attributes=attributes, start_time=begun
-        )
+        span = self._tracer.start_span(name, self._context, attributes=attributes, start_time=begun)
         if error:
             span.set_status(self._api.StatusCode.ERROR, error)
         span.end(ended)
