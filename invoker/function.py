@@ -16,6 +16,7 @@ from wukong.platform.tracing import Attributes, serving
 
 if TYPE_CHECKING:
     from invoker.engine import Engine
+    from wukong.storage import Storage
 
 
 def lambda_handler(event: object, context: Context) -> dict[str, Any]:
@@ -53,7 +54,7 @@ def _start(message: InvokerEvent, context: Context, lines: Lines, *, cold: bool)
     throttled, report = engine.throttled, InvokerReport(0)
     try:
         seconds = context.get_remaining_time_in_millis() / 1000
-        report = start_batch(engine, message, seconds, store)
+        report = start_batch(engine, message, seconds, _store)
     finally:
         metrics = {
             "Started": report.accepted,
@@ -65,6 +66,13 @@ def _start(message: InvokerEvent, context: Context, lines: Lines, *, cold: bool)
         }
         lines.measure("invoked", metrics)
     return report
+
+
+def _store() -> Storage:
+    # An Invoker starts Executors before it needs any storage.
+    from wukong.platform.traced import traced
+
+    return traced(store())
 
 
 @cache
