@@ -241,9 +241,8 @@ def test_a_client_that_comes_back_goes_on_in_the_trace(spans: InMemorySpanExport
         assert client.attach(lost.id).result() == 6
     (attached,) = [s for s in spans.get_finished_spans() if s.name == "wukong.attach"]
     assert attached.parent is not None
-    assert f"00-{attached.parent.trace_id:032x}-{attached.parent.span_id:016x}-01" == (
-        lost._trace.parent
-    )
+    above = attached.parent
+    assert lost._trace.parent.startswith(f"00-{above.trace_id:032x}-{above.span_id:016x}-")
 
 
 def test_spans_of_one_executor_are_bounded_and_the_rest_is_counted(
