@@ -150,6 +150,20 @@ def test_what_comes_too_late_is_logged_and_counted(
     assert (line["wukong"], line["segment"], line["lineage"]) == ("fenced", 0, "0.1")
 
 
+def test_starts_that_were_refused_for_want_of_concurrency_are_counted() -> None:
+    class Refusing(Recorder):
+        throttled = 5
+
+        def start(self, events: Sequence[ExecutorEvent]) -> InvokerReport:
+            self.throttled += 2
+            return super().start(events)
+
+    storage = MemoryStorage()
+    storage.create(fork("run"))
+    platform = Refusing()
+    assert Driver(event(Start(0)), storage, lambda: platform).execute().throttled == 2
+
+
 def test_an_invoker_counts_what_it_started_and_what_was_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], on_lambda: None
 ) -> None:
