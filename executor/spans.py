@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from executor.recorder import Data, Silent
+from executor.recorder import Silent
 from wukong.platform.tracing import Attributes, Untraced
 from wukong.storage import Begun, Claim, DataRef, Lineage
 from wukong.storage.notes import Way
-from wukong.storage.serialisation import Packed
+from wukong.storage.serialisation import Data, Packed
 
 SEGMENT = "wukong.segment"
 
@@ -50,7 +50,7 @@ class Spans(Silent):
     def read(
         self,
         claim: Claim,
-        data: Mapping[DataRef, Data],
+        data: Mapping[DataRef, Data | None],
         ways: Mapping[Way, Collection[DataRef]],
     ) -> None:
         """Note how inputs have come."""
