@@ -67,7 +67,7 @@ def test_the_log_of_a_run_is_lines_of_json_that_all_name_it(
         kinds = [line["wukong"] for line in lines_of(told)]
         return told if kinds.count("begins") == kinds.count("executed") > 1 else None
 
-    told = until(whole, "the log of the run's invocations")
+    told = until(whole, lambda: f"{logs(future.run, cwd=tmp_path)} to be whole", 120.0)
     found = lines_of(told)
     assert {line["run"] for line in found} == {future.run}
     assert other.run not in json.dumps(told)
@@ -125,3 +125,32 @@ def test_metrics_are_a_variable_of_both_functions(deployed: Stack) -> None:
         found = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
         assert found["WUKONG_METRICS"] == "on"
         assert "AWS_LAMBDA_EXEC_WRAPPER" not in found
+
+
+def test_what_is_watched_is_changed_by_parameters(deployed: Stack) -> None:
+    """The last one, as it leaves the stack changed."""
+    topic = "arn:aws:sns:us-east-1:000000000000:alarms"
+    told = {"Metrics": "off", "Dashboard": "false", "AlarmTopicArn": topic}
+    cloudformation: Any = boto3.client("cloudformation")
+    before = cloudformation.describe_stacks(StackName=deployed.name)["Stacks"][0]["Parameters"]
+    kept = [one["ParameterKey"] for one in before if one["ParameterKey"] not in told]
+    cloudformation.update_stack(
+        StackName=deployed.name,
+        UsePreviousTemplate=True,
+        Capabilities=["CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
+        Parameters=[
+            *({"ParameterKey": key, "ParameterValue": value} for key, value in told.items()),
+            *({"ParameterKey": key, "UsePreviousValue": True} for key in kept),
+        ],
+    )
+    deployed._settle(time.sleep)
+    functions: Any = boto3.client("lambda")
+    for name in ("WukongExecutor", "WukongInvoker"):
+        found = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+        assert found["WUKONG_METRICS"] == "off"
+    cloudwatch: Any = boto3.client("cloudwatch")
+    dashboards = cloudwatch.list_dashboards()["DashboardEntries"]
+    assert "Wukong-us-east-1" not in {one["DashboardName"] for one in dashboards}
+    alarms = cloudwatch.describe_alarms()["MetricAlarms"]
+    told_to = {tuple(alarm["AlarmActions"]) for alarm in alarms if "Wukong" in str(alarm)}
+    assert (topic,) in told_to
