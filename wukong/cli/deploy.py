@@ -62,12 +62,14 @@ class Wishes:
 
     def references(self, config: Config, where: Stack) -> tuple[str, ...]:
         """Give the layers that the Executor is to have: to be built, or there already."""
-        return layers.deployed_references(
-            layers.references_of(self.layers, config.packages),
-            dict(map(_parameter, self.parameters)),
-            where.describe(),
-            has_package=self.package is not None,
-        )
+        said = layers.references_of(self.layers, config.packages)
+        stack = where.describe()
+        before = None
+        if said is None and stack is not None and stack.get("Outputs"):
+            before = Releases(where, endpoint_url=config.aws_lambda.endpoint_url).layers()
+        given = dict(map(_parameter, self.parameters))
+        has_package = self.package is not None
+        return layers.deployed_references(said, given, stack, before, has_package=has_package)
 
 
 def deploy(out: Output, wishes: Wishes) -> None:
@@ -93,7 +95,7 @@ def deploy(out: Output, wishes: Wishes) -> None:
         releases = Releases(where, endpoint_url=config.aws_lambda.endpoint_url)
         # The package names its layers, so they come first.
         new = layers.upload(out, built, releases)
-        uploaded = releases.upload(package)
+        uploaded = releases.upload(package, None if wishes.package else references)
     out.say(f"Uploaded {package.name} to {releases.bucket}; its event deploys it.")
     release = releases.wait_until_live(uploaded, LIVE_SECONDS, exactly=bool(new))
     show(out, release)

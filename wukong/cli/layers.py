@@ -37,14 +37,15 @@ def deployed_references(
     said: tuple[str, ...] | None,
     given: Mapping[str, str],
     stack: Mapping[str, Any] | None,
+    before: tuple[str, ...] | None,
     *,
     has_package: bool,
 ) -> tuple[str, ...]:
     """Give the layers that a deployment is to have.
 
-    If nobody says, these are the ones that Executors cannot do without. But not if the stack has
-    layers of its own, nor if a package is given, whose manifest names them; and the embedded AWS
-    uses what this machine has.
+    If nobody says, these are the ones of the deployment before; at first, the ones that Executors
+    cannot do without. But not if the stack has layers of its own, nor if a package is given, whose
+    manifest names them; and the embedded AWS uses what this machine has.
 
     Parameters
     ----------
@@ -54,6 +55,12 @@ def deployed_references(
         The template's parameters that are given now.
     stack
         What CloudFormation says of the stack; None if there is none.
+    before
+        What the package in the bucket was deployed with; None if that is not known.
+
+    Raises
+    ------
+    LayersTwiceError
     """
     if said and given.get(PARAMETER):
         raise LayersTwiceError(
@@ -68,8 +75,12 @@ def deployed_references(
         )
     if said is not None:
         return said
+    if given.get(PARAMETER) or has_package:
+        return ()
+    if before is not None:
+        return before
     has_own = bool(given.get(PARAMETER, _parameter(stack)))
-    return () if has_own or has_package or is_in_use() else NEEDED
+    return () if has_own or is_in_use() else NEEDED
 
 
 def _parameter(stack: Mapping[str, Any] | None) -> str:
