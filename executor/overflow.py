@@ -28,7 +28,7 @@ from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, cast
 
 from wukong.platform.context import inside_function, settings
-from wukong.platform.lines import log
+from wukong.platform.lines import Lines
 from wukong.platform.overflow import PLACE, OverflowBundle, bundles_here, check_python
 from wukong.storage.notes import Place
 
@@ -52,7 +52,14 @@ class Overflow:
         Where they lie: as in the setting `WUKONG_BUNDLES`.
     base
         The folder to unpack into.
+
+    Attributes
+    ----------
+    lines
+        The log of the invocation, if there is one.
     """
+
+    lines: Lines | None = None
 
     def __init__(self, bundles: Sequence[OverflowBundle], place: str, base: Path) -> None:
         self._place = place
@@ -118,7 +125,8 @@ class Overflow:
         seconds, size = time.monotonic() - began, bundle.size if is_new else 0
         with self._counting:
             self._cost = (self._cost[0] + seconds, self._cost[1] + size)
-        log(wukong="unpacked", bundle=bundle.name, seconds=round(seconds, 3), bytes=size)
+        if self.lines is not None:
+            self.lines.say("unpacked", bundle=bundle.name, seconds=round(seconds, 3), bytes=size)
 
     def take_cost(self) -> tuple[float, int]:
         """Give the seconds and bytes that bundles took since this was asked last."""
@@ -180,17 +188,28 @@ def _behind_layers() -> int:
     return next((place for place, one in enumerate(sys.path) if one in own), len(sys.path))
 
 
-def install() -> None:
+def install(lines: Lines) -> None:
     """Have imports find what this release has in bundles, if it has any; once for each process.
+
+    Parameters
+    ----------
+    lines
+        Where this invocation tells what it unpacks.
 
     Raises
     ------
     BundleError
         If the manifest cannot be read.
     """
+    found = _here()
+    if found is not None:
+        found.lines = lines
+
+
+def _here() -> Overflow | None:
+    place = settings().get(PLACE, "")
     # Where Executors are threads of the user's program, its imports are its own concern.
-    if not inside_function() and (place := settings().get(PLACE, "")):
-        _installed(place)
+    return _installed(place) if place and not inside_function() else None
 
 
 @cache
@@ -208,7 +227,6 @@ def _installed(place: str) -> Overflow | None:
 
 def with_cost(place: Place) -> Place:
     """Give an Executor's place with what bundles have cost there since this was asked last."""
-    found = settings().get(PLACE, "")
-    overflow = _installed(found) if found and not inside_function() else None
+    overflow = _here()
     seconds, size = overflow.take_cost() if overflow is not None else (0.0, 0)
     return replace(place, unpacking=round(seconds, 6), unpacked=size)

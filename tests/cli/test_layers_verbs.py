@@ -32,12 +32,13 @@ def references(
     said: tuple[str, ...] | None = None,
     given: dict[str, str] | None = None,
     stack: str | None = None,
+    before: tuple[str, ...] | None = None,
     *,
     has_package: bool = False,
 ) -> tuple[str, ...]:
     parameters = [{"ParameterKey": "ExecutorLayers", "ParameterValue": stack or ""}]
     found: dict[str, Any] | None = {"Parameters": parameters} if stack is not None else None
-    return deployed_references(said, given or {}, found, has_package=has_package)
+    return deployed_references(said, given or {}, found, before, has_package=has_package)
 
 
 def test_the_option_goes_before_the_configuration() -> None:
@@ -70,6 +71,13 @@ def test_who_has_layers_or_wants_none_gets_no_others(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     assert references() == (), "the embedded AWS has what this machine has"
     assert references(("scipy",)) == ("scipy",)
+
+
+def test_a_deployment_that_does_not_say_keeps_the_layers_of_the_one_before() -> None:
+    assert references(stack="", before=("numpy", "scipy", "dask")) == ("numpy", "scipy", "dask")
+    assert references(stack="", before=()) == ()
+    assert references(("dask",), stack="", before=("numpy",)) == ("dask",)
+    assert references(given={"ExecutorLayers": ARN}, stack="", before=("numpy",)) == ()
 
 
 def test_taking_a_stacks_own_layers_away_gives_it_the_needed_ones() -> None:

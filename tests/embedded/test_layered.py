@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ import pytest
 import wukong
 from tests.embedded.looking import homes
 from tests.examples.scripts import SMALL, load
-from wukong.cli import deploy as deploying
-from wukong.cli.deploy import Wishes
+from wukong.cli.deploy import Wishes, deploy
 from wukong.cli.output import Output
+from wukong.cli.plan import plan
 from wukong.compatibility import SurroundingsError
 from wukong.stack.cloudformation import Stack
 from wukong.stack.embedded import EmbeddedAws
@@ -33,14 +34,14 @@ WISHES = Wishes(
 )
 
 
-def deploy() -> Any:
-    """Deploy as the verb does; gives its JSON."""
-    told = io.StringIO()
-    with redirect_stdout(told), pytest.MonkeyPatch.context() as patch:
+def told(act: Callable[[Output, Wishes], None], wishes: Wishes) -> Any:
+    """Do what a verb does; gives its JSON."""
+    printed = io.StringIO()
+    with redirect_stdout(printed), pytest.MonkeyPatch.context() as patch:
         # What is in them counts here, and not how small they are.
         patch.setattr("wukong.packaging.layers.LEVEL", 1)
-        deploying.deploy(Output(as_json=True), WISHES)
-    return json.loads(told.getvalue())
+        act(Output(as_json=True), wishes)
+    return json.loads(printed.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def deployed(aws: EmbeddedAws) -> Iterator[dict[str, Any]]:
             patch.setenv(name, value)
         # Each environment unpacks the layers anew.
         patch.setenv("WUKONG_RUN_MAX_EXECUTORS", "2")
-        yield deploy()
+        yield told(deploy, WISHES)
         Stack("layered").delete()
 
 
@@ -109,7 +110,16 @@ def test_a_package_that_no_layer_has_is_missing_though_it_is_installed_here(
         client.submit(attached).result()
 
 
-def test_layers_that_are_there_already_are_not_uploaded_again(
+def test_a_plan_names_the_layers_whose_bytes_the_bucket_does_not_have(
+    deployed: dict[str, Any], tmp_path: Path
+) -> None:
+    few = tmp_path / "few.txt"
+    few.write_text("idna\n")
+    changes = told(plan, replace(WISHES, layers=("numpy", f"few={few}")))["changes"]
+    assert [line.split(":")[0] for line in changes] == ["package", "layer few"]
+
+
+def test_who_does_not_say_keeps_the_layers_and_none_is_uploaded_again(
     client: wukong.Client, deployed: dict[str, Any]
 ) -> None:
     before = attached()
@@ -125,7 +135,7 @@ def test_layers_that_are_there_already_are_not_uploaded_again(
         return sorted((one["Key"], one["VersionId"]) for one in found)
 
     uploaded = versions()
-    again = deploy()
+    again = told(deploy, replace(WISHES, layers=None))
     assert again["layers"] == []
     assert again["release"] == {**deployed["release"], "package": again["release"]["package"]}
     assert versions() == uploaded

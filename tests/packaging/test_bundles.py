@@ -11,7 +11,6 @@ from packaging.requirements import Requirement
 
 from tests.executor.overflow import SOURCES, tiny_bundle
 from wukong.cli.layers import parted
-from wukong.config import Packages
 from wukong.packaging import overflow
 from wukong.packaging.build import build_deployment, manifest_of
 from wukong.packaging.layers import LayerError, build_with_bundles, share_with_bundles
@@ -67,11 +66,9 @@ def test_a_bundle_for_which_nothing_is_left_is_refused() -> None:
 
 
 def test_what_fits_in_no_layer_becomes_a_bundle() -> None:
-    nothing = Packages()
-    assert parted(("numpy", "dask-ml"), None, nothing) == (("numpy",), ("dask-ml",))
-    assert parted(("numpy",), ("scipy,dask-ml",), nothing) == (("numpy",), ("scipy", "dask-ml"))
-    assert parted(("numpy", "scipy"), ("scipy",), nothing) == (("numpy",), ("scipy",))
-    assert parted((), None, Packages(bundles=("scipy",))) == ((), ("scipy",))
+    assert parted(("numpy", "dask-ml"), None) == (("numpy",), ("dask-ml",))
+    assert parted(("numpy",), ("scipy,dask-ml",)) == (("numpy",), ("scipy", "dask-ml"))
+    assert parted(("numpy", "scipy"), ("scipy",)) == (("numpy",), ("scipy",))
 
 
 def test_a_bundle_is_built_of_wheels_beside_the_layers(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from wukong.packaging.build import build_bootstrap, build_deployment
 from wukong.packaging.target import Target
 from wukong.stack.cloudformation import Stack
 from wukong.stack.embedded import is_in_use
-from wukong.stack.releases import Release, Releases
+from wukong.stack.releases import Noted, Release, Releases
 
 TEMPLATE = "template-bootstrap.yaml"
 LIVE_SECONDS = 120.0
@@ -62,15 +62,20 @@ class Wishes:
         return given
 
     def references(self, config: Config, where: Stack) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Give the layers that the Executor is to have, and the bundles."""
+        """Give the layers that the Executor is to have, and the overflow bundles."""
+        said = layers.references_of(self.layers, config.packages)
+        over = self.bundles if self.bundles is not None else config.packages.bundles
+        stack = where.describe()
+        before: Noted = Noted(None, None)
+        if (said is None or over is None) and stack is not None and stack.get("Outputs"):
+            before = Releases(where, endpoint_url=config.aws_lambda.endpoint_url).noted()
+        given = dict(map(_parameter, self.parameters))
+        has_package = self.package is not None
         asked = layers.deployed_references(
-            layers.references_of(self.layers, config.packages),
-            dict(map(_parameter, self.parameters)),
-            where.describe(),
-            has_package=self.package is not None,
+            said, given, stack, before.layers, has_package=has_package
         )
-        found, over = layers.parted(asked, self.bundles, config.packages)
-        return found, () if self.package is not None else over
+        found, over = layers.parted(asked, before.bundles if over is None else over)
+        return found, () if has_package else over
 
 
 def deploy(out: Output, wishes: Wishes) -> None:
@@ -99,7 +104,7 @@ def deploy(out: Output, wishes: Wishes) -> None:
         releases = Releases(where, endpoint_url=config.aws_lambda.endpoint_url)
         # The package names its layers, so they come first.
         new = layers.upload(out, built.layers, releases)
-        uploaded = releases.upload(package)
+        uploaded = releases.upload(package, None if wishes.package else Noted(references, over))
     out.say(f"Uploaded {package.name} to {releases.bucket}; its event deploys it.")
     release = releases.wait_until_live(uploaded, LIVE_SECONDS, exactly=bool(new))
     show(out, release)

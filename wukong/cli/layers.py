@@ -48,14 +48,15 @@ def deployed_references(
     said: tuple[str, ...] | None,
     given: Mapping[str, str],
     stack: Mapping[str, Any] | None,
+    before: tuple[str, ...] | None,
     *,
     has_package: bool,
 ) -> tuple[str, ...]:
     """Give the layers that a deployment is to have.
 
-    If nobody says, these are the ones that Executors cannot do without. But not if the stack has
-    layers of its own, nor if a package is given, whose manifest names them; and the embedded AWS
-    uses what this machine has.
+    If nobody says, these are the ones of the deployment before; at first, the ones that Executors
+    cannot do without. But not if the stack has layers of its own, nor if a package is given, whose
+    manifest names them; and the embedded AWS uses what this machine has.
 
     Parameters
     ----------
@@ -65,6 +66,12 @@ def deployed_references(
         The template's parameters that are given now.
     stack
         What CloudFormation says of the stack; None if there is none.
+    before
+        What the package in the bucket was deployed with; None if that is not known.
+
+    Raises
+    ------
+    LayersTwiceError
     """
     if said and given.get(PARAMETER):
         raise LayersTwiceError(
@@ -79,8 +86,12 @@ def deployed_references(
         )
     if said is not None:
         return said
+    if given.get(PARAMETER) or has_package:
+        return ()
+    if before is not None:
+        return before
     has_own = bool(given.get(PARAMETER, _parameter(stack)))
-    return () if has_own or has_package or is_in_use() else NEEDED
+    return () if has_own or is_in_use() else NEEDED
 
 
 def _parameter(stack: Mapping[str, Any] | None) -> str:
@@ -100,7 +111,7 @@ def names_of(references: Sequence[str]) -> tuple[str, ...]:
 
 
 def parted(
-    references: Sequence[str], bundled: Sequence[str] | None, packages: Packages
+    references: Sequence[str], bundled: Sequence[str] | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Part what goes into layers from what goes into overflow bundles.
 
@@ -109,9 +120,9 @@ def parted(
     references
         What was asked for as layers; what can never fit in one goes into a bundle all the same.
     bundled
-        What the option says; None if it says nothing, for what the configuration says.
+        What was asked for as bundles.
     """
-    over = split(bundled if bundled is not None else packages.bundles or ())
+    over = split(bundled or ())
     over += tuple(one for one in references if one in OVERFLOWING and one not in over)
     return tuple(one for one in references if one not in over), over
 

@@ -43,7 +43,8 @@ def package(
     packages = load_config().packages
     target = Target.this_machine() if here else target_of(runtime, arch, packages)
     asked = layers.references_of(named, packages) or ()
-    references, over = layers.parted(asked, bundled, packages)
+    over = bundled if bundled is not None else packages.bundles
+    references, over = layers.parted(asked, over)
     names = layers.names_of(references)
     built = layers.build(out, references, target, folder, over)
     archives = build_all(target, folder, names, built.bundles)

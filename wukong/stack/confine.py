@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, MutableSequence
+from collections.abc import Mapping, MutableMapping, MutableSequence
 from typing import Any
 
 RUNTIME = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3")
@@ -21,7 +21,10 @@ LAYERS = "_LAMBDA_LAYERS_DIRS"
 
 
 def confine(
-    environment: Mapping[str, str], path: MutableSequence[str], finders: MutableSequence[Any]
+    environment: Mapping[str, str],
+    path: MutableSequence[str],
+    finders: MutableSequence[Any],
+    modules: MutableMapping[str, Any],
 ) -> None:
     """Leave the standard library and the runtime on the path, if the function has layers.
 
@@ -29,8 +32,9 @@ def confine(
     ----------
     environment
         Variables of the process.
-    path, finders
-        `sys.path` and `sys.meta_path`; the second, as editable installations put theirs there.
+    path, finders, modules
+        `sys.path`, `sys.meta_path` and `sys.modules`: what is installed may have added its own to
+        each of them already, as editable installations do.
     """
     if not environment.get(LAYERS):
         return
@@ -38,7 +42,10 @@ def confine(
     here = os.path.dirname(os.path.abspath(__file__))
     path[:] = [standard, f"{standard}/lib-dynload", f"{here}/runtime"]
     finders[:] = [one for one in finders if str(one.__module__).startswith("_frozen_importlib")]
+    for name, module in list(modules.items()):
+        if "site-packages" in str(getattr(module, "__file__", "")):
+            del modules[name]
 
 
 if __name__ == "sitecustomize":
-    confine(os.environ, sys.path, sys.meta_path)
+    confine(os.environ, sys.path, sys.meta_path, sys.modules)

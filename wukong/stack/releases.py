@@ -20,6 +20,26 @@ from wukong.platform.overflow import MANIFEST, BundleError, OverflowBundle, Part
 from wukong.stack.cloudformation import Stack, StackError
 
 POLL_SECONDS = 0.5
+LAYERS, BUNDLES = "wukong-layers", "wukong-bundles"
+"""The package's metadata in S3 that have what it was deployed with, as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What a package is deployed with, as it was asked for; None for what is not known."""
+
+    layers: tuple[str, ...] | None
+    bundles: tuple[str, ...] | None
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the package's object says of itself."""
+        said = {LAYERS: self.layers, BUNDLES: self.bundles}
+        return {key: json.dumps(value) for key, value in said.items() if value is not None}
+
+
+def _listed(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(map(str, json.loads(text)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,25 +114,33 @@ class Releases:
         patient = BotoConfig(read_timeout=900, retries={"total_max_attempts": 1})
         self._lambda: Any = boto3.client("lambda", config=patient, **where)
 
-    def upload(self, package: Path) -> Upload:
+    def upload(self, package: Path, noted: Noted | None = None) -> Upload:
         """Upload a deployment package; the bucket's event deploys it.
 
         The overflow bundles that it names go before it, from the folder it is in, as far as the
         bucket does not have them.
 
+        Parameters
+        ----------
+        noted
+            What it is deployed with, as it was asked for, for the deployment after it; None if
+            that is not known.
+
         Raises
         ------
         BundleError
-            If one is not there.
+            If a part of a bundle is not there.
         """
         parts = [part for bundle in bundles_of(package) for part in bundle.parts]
         for part in self.missing_parts(parts):
             self._upload_part(package.parent / part.key, part.key)
         data = package.read_bytes()
+        known = {} if noted is None else noted.metadata
         answer = self._s3.put_object(
             Bucket=self.bucket,
             Key=self.key,
             Body=data,
+            Metadata=known,
             # With it, S3 knows the hash that Lambda computes, and nobody has to download the zip.
             ChecksumAlgorithm="SHA256",
         )
@@ -124,15 +152,8 @@ class Releases:
         return [part for part in parts if self._size(part.key) != part.size]
 
     def _size(self, key: str) -> int | None:
-        try:
-            return int(self._s3.head_object(Bucket=self.bucket, Key=key)["ContentLength"])
-        except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-                return None
-            raise StackError(
-                f"s3://{self.bucket}/{key} cannot be looked at: {error}",
-                "Your credentials need s3:GetObject and s3:ListBucket on the package bucket.",
-            ) from error
+        head = self._head(key)
+        return None if head is None else int(head["ContentLength"])
 
     def _upload_part(self, file: Path, key: str) -> None:
         if not file.is_file():
@@ -142,6 +163,11 @@ class Releases:
             )
         # In several connections, where it is large.
         self._s3.upload_file(str(file), self.bucket, key)
+
+    def noted(self) -> Noted:
+        """Give what the newest package was deployed with, as far as it was noted."""
+        metadata = (self._head(self.key) or {}).get("Metadata", {})
+        return Noted(*(_listed(metadata.get(key)) for key in (LAYERS, BUNDLES)))
 
     def upload_layer(self, name: str, zipped: Path, sha256: str) -> bool:
         """Upload a layer's zip, unless the bucket has the same bytes; tells whether it did.
@@ -164,18 +190,24 @@ class Releases:
 
     def has_layer(self, name: str, sha256: str) -> bool:
         """Tell whether the bucket has a layer's zip with these bytes."""
+        head = self._head(_layer_key(name))
+        return head is not None and bool(head.get("ChecksumSHA256") == _base64(sha256))
+
+    def _head(self, key: str) -> Mapping[str, Any] | None:
+        """Look an object up; None if there is none."""
         try:
-            head = self._s3.head_object(
-                Bucket=self.bucket, Key=_layer_key(name), ChecksumMode="ENABLED"
+            head: Mapping[str, Any] = self._s3.head_object(
+                Bucket=self.bucket, Key=key, ChecksumMode="ENABLED"
             )
         except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
-                raise StackError(
-                    f"s3://{self.bucket}/{_layer_key(name)}: {error}",
-                    "Your credentials need s3:GetObject and s3:PutObject in the package bucket.",
-                ) from error
-            return False
-        return bool(head.get("ChecksumSHA256") == _base64(sha256))
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                return None
+            raise StackError(
+                f"s3://{self.bucket}/{key}: {error}",
+                "Your credentials need s3:GetObject, s3:ListBucket and s3:PutObject in the package "
+                "bucket.",
+            ) from error
+        return head
 
     def status(self) -> Release:
         """Ask the bootstrap what is live."""
