@@ -51,6 +51,7 @@ def test_a_success_gives_the_names_that_the_template_needs() -> None:
         "Status": "CREATED",
         "Package": "v1",
         "CodeSha256": "sha",
+        "StoreUrl": "",
         "ExecutorFunctionName": "WukongExecutor:live",
         "ExecutorVersion": "7",
         "InvokerFunctionName": "WukongInvoker:live",

@@ -10,15 +10,19 @@ from pathlib import Path
 
 from wukong.cli.output import Output
 from wukong.cli.package import target_of
-from wukong.cli.where import releases_of, stack_of
+from wukong.cli.storing import Choice, ensure_network, network_of, sentence, told
+from wukong.cli.where import stack_of
 from wukong.config import Config, load_config
 from wukong.errors import WukongError
 from wukong.packaging.build import build_bootstrap, build_deployment
 from wukong.packaging.target import Target
 from wukong.stack.embedded import is_in_use
+from wukong.stack.cloudformation import Stack
 from wukong.stack.releases import Release, Releases
+from wukong.stack.stores import StorageKind, kind_of
 
 TEMPLATE = "template-bootstrap.yaml"
+NETWORK_TEMPLATE = "template-network.yaml"
 LIVE_SECONDS = 120.0
 
 
@@ -35,6 +39,7 @@ class Wishes:
     """What the options of `deploy` and of `plan` say; None or empty for what they do not."""
 
     stack: str | None = None
+    storage: StorageKind | None = None
     store_url: str | None = None
     parameters: tuple[str, ...] = ()
     template: Path | None = None
@@ -47,13 +52,20 @@ class Wishes:
         """What the packages are built for."""
         return target_of(self.runtime, self.arch)
 
-    def given(self, config: Config) -> dict[str, str]:
-        """Give the template's parameters; those that are not named keep their values."""
+    def given(self, config: Config, current: StorageKind | None) -> dict[str, str]:
+        """Give the template's parameters; those that are not named keep their values.
+
+        Parameters
+        ----------
+        current
+            The storage that the stack uses now; None if there is none.
+        """
         given = dict(map(_parameter, self.parameters))
+        choice = Choice(self.storage, self.store_url, config.store.url, is_in_use())
+        if "Storage" not in given:
+            given = {**choice.parameters(current), **given}
         given.setdefault("Runtime", self.target.runtime)
         given.setdefault("Architecture", self.target.architecture)
-        if url := self.store_url or config.store.url:
-            given.setdefault("StoreUrl", url)
         if is_in_use():
             given.setdefault("Embedded", "true")
         return given
@@ -62,12 +74,17 @@ class Wishes:
 def deploy(out: Output, wishes: Wishes) -> None:
     """Create or update the stack, upload the package, and wait until it is live."""
     config = load_config()
-    given = wishes.given(config)
     where = stack_of(wishes.stack, config)
+    before = outputs_of(where)
+    given = wishes.given(config, kind_of(before))
+    if network := network_of(given):
+        ensure_network(out, network, where, template_file(NETWORK_TEMPLATE), given)
     with tempfile.TemporaryDirectory() as folder:
         bootstrap = build_bootstrap(wishes.target, Path(folder) / "bootstrap.zip")
         changed = where.deploy(wishes.template or template_file(), bootstrap.path, given)
         out.say(f"Stack {where.name}: {'deployed' if changed else 'unchanged'}.")
+        after = where.outputs()
+        _discard(where, before, after)
         package = wishes.package
         if package is None:
             package = build_deployment(wishes.target, Path(folder) / "deployment.zip").path
@@ -76,14 +93,32 @@ def deploy(out: Output, wishes: Wishes) -> None:
     out.say(f"Uploaded {package.name} to {releases.bucket}; its event deploys it.")
     release = releases.wait_until_live(uploaded, LIVE_SECONDS)
     show(out, release)
-    out.give({"stack": where.name, "stack_changed": changed, **release.answer})
+    out.say(sentence(after))
+    deployed = {"stack": where.name, "stack_changed": changed, "storage": told(after)}
+    out.give({**deployed, **release.answer})
+
+
+def outputs_of(where: Stack) -> Mapping[str, str]:
+    """Give the outputs of a stack; none if there is no such stack."""
+    return where.outputs() if where.describe() is not None else {}
+
+
+def _discard(where: Stack, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    """Delete the bucket of a storage that is no longer used, which CloudFormation leaves if full."""
+    bucket = before.get("StoreBucketName")
+    if bucket is not None and bucket != after.get("StoreBucketName"):
+        where.discard(bucket)
 
 
 def status(out: Output, stack: str | None) -> None:
     """Tell what is live."""
-    release = releases_of(stack).status()
+    config = load_config()
+    where = stack_of(stack, config)
+    release = Releases(where, endpoint_url=config.aws_lambda.endpoint_url).status()
     show(out, release)
-    out.give(release.answer)
+    outputs = where.outputs()
+    out.say(sentence(outputs))
+    out.give({**release.answer, "storage": told(outputs)})
     refuse_failure(release)
 
 
@@ -109,16 +144,13 @@ def refuse_failure(release: Release) -> None:
         raise ReleaseError(f"{error['code']}: {error['message']}", error["hint"])
 
 
-def template_file() -> Path:
-    """Find the template: beside us in a checkout, or where an installed wheel puts it."""
-    places = [
-        Path(__file__).parents[2] / TEMPLATE,
-        Path(sys.prefix) / "share" / "wukong" / TEMPLATE,
-    ]
+def template_file(name: str = TEMPLATE) -> Path:
+    """Find a template: beside us in a checkout, or where an installed wheel puts it."""
+    places = [Path(__file__).parents[2] / name, Path(sys.prefix) / "share" / "wukong" / name]
     for place in places:
         if place.is_file():
             return place
-    raise ParameterError(f"{TEMPLATE} was not found", "Give it with --template.")
+    raise ParameterError(f"{name} was not found", "Give it with --template.")
 
 
 def _parameter(text: str) -> tuple[str, str]:

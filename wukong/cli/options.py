@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from wukong.stack.stores import StorageKind
+
 Stack = Annotated[
     str | None,
     typer.Option("--stack", metavar="NAME", help="The stack; default: the configuration's."),
@@ -35,6 +37,13 @@ Parameters = Annotated[
 Template = Annotated[Path | None, typer.Option(metavar="FILE", help="Another template.")]
 Package = Annotated[
     Path | None, typer.Option(metavar="FILE", help="A deployment package; default: built now.")
+]
+Storage = Annotated[
+    StorageKind | None,
+    typer.Option(
+        help="Where runs keep state and outputs: a table, a cache in a VPC, or --store-url; "
+        "default: as it is, and for a new stack a table.",
+    ),
 ]
 StoreUrl = Annotated[
     str | None,

@@ -13,13 +13,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from wukong.cli.deploy import Wishes, refuse_failure, template_file
+from wukong.cli.deploy import Wishes, outputs_of, refuse_failure, template_file
 from wukong.cli.output import Output
+from wukong.cli.storing import network_of
 from wukong.cli.where import stack_of
 from wukong.config import load_config
 from wukong.packaging.build import build_deployment
 from wukong.stack.cloudformation import Stack
 from wukong.stack.releases import Releases
+from wukong.stack.stores import kind_of
 
 HIDDEN = "StoreUrl"
 """CloudFormation does not tell its value, so whether it changes cannot be known."""
@@ -29,16 +31,16 @@ def plan(out: Output, wishes: Wishes) -> None:
     """Say what would change."""
     config = load_config()
     where = stack_of(wishes.stack, config)
-    given = wishes.given(config)
+    given = wishes.given(config, kind_of(outputs_of(where)))
     template = (wishes.template or template_file()).read_text(encoding="utf-8")
     code = _code_sha256(wishes)
     found = where.describe()
     if found is None:
-        lines = [f"stack {where.name} would be created"]
+        lines = [f"stack {where.name} would be created", *_network(where, given)]
         lines += [f"parameter {k}: {_shown(k, v)}" for k, v in sorted(given.items())]
         _tell(out, where.name, [*lines, f"package {code[:12]} would be the first release"], [])
         return
-    stack = _stack_changes(where, found, given, template)
+    stack = _network(where, given) + _stack_changes(where, found, given, template)
     releases = Releases(where, endpoint_url=config.aws_lambda.endpoint_url)
     live = releases.status()
     if live.code_sha256 != code:
@@ -61,6 +63,13 @@ def _tell(out: Output, stack: str, changes: list[str], bootstrap: list[str]) -> 
 
 def _message(answer: Mapping[str, Any]) -> str:
     return f"{answer['status']}: {answer['message']}"
+
+
+def _network(where: Stack, given: Mapping[str, str]) -> list[str]:
+    name = network_of(given)
+    if name is None or where.sibling(name).describe() is not None:
+        return []
+    return [f"stack {name} would be created: a VPC with a cache"]
 
 
 def _stack_changes(

@@ -39,6 +39,7 @@ def package(
 
 def plan(
     stack: options.Stack = None,
+    storage: options.Storage = None,
     store_url: options.StoreUrl = None,
     parameter: options.Parameters = None,
     template: options.Template = None,
@@ -54,12 +55,14 @@ def plan(
     from wukong.cli.deploy import Wishes
     from wukong.cli.plan import plan as act
 
-    wishes = Wishes(stack, store_url, tuple(parameter or ()), template, package, runtime, arch)
+    said = tuple(parameter or ())
+    wishes = Wishes(stack, storage, store_url, said, template, package, runtime, arch)
     act(Output(as_json=as_json), wishes)
 
 
 def deploy(
     stack: options.Stack = None,
+    storage: options.Storage = None,
     store_url: options.StoreUrl = None,
     parameter: options.Parameters = None,
     template: options.Template = None,
@@ -75,7 +78,8 @@ def deploy(
     from wukong.cli.deploy import Wishes
     from wukong.cli.deploy import deploy as act
 
-    wishes = Wishes(stack, store_url, tuple(parameter or ()), template, package, runtime, arch)
+    said = tuple(parameter or ())
+    wishes = Wishes(stack, storage, store_url, said, template, package, runtime, arch)
     act(Output(as_json=as_json), wishes)
 
 
