@@ -1,4 +1,4 @@
-"""The storage of a deployed stack: its own table and bucket, then Valkey, by one option of `deploy`.
+"""The storage of a deployed stack: its own table, then Valkey, then the cache of a network's stack.
 
 One stack for all, in this order. IAM is enforced, so what the roles may do is what lets the example
 workloads end; what they may not do, functions with the very roles try.
@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from valkey import Valkey
 
 import wukong
 from tests.bootstrap.conftest import zipped
@@ -21,11 +23,14 @@ from tests.bootstrap.test_embedded_releases import PROBE
 from tests.conftest import until
 from tests.embedded.test_verbs import read, run
 from tests.examples.scripts import SMALL, load
+from tests.secured import behind_tls
+from tests.templates import Template
 from wukong.config import load_config
 from wukong.opening import located
 from wukong.stack.cloudformation import Stack
-from wukong.stack.embedded import EmbeddedAws
+from wukong.stack.embedded import REGION, EmbeddedAws
 from wukong.stack.stores import StorageKind, kind_of
+from wukong.stack.valkey import EmbeddedValkey
 
 pytestmark = pytest.mark.embedded
 
@@ -71,24 +76,7 @@ def test_functions_and_clients_are_led_to_the_stacks_own_table(
     # The environment still names the embedded Valkey, where the functions are not.
     assert (load_config().store.url or "").startswith("unix://")
     assert located(load_config()).store.url == url
-    told = read("status", cwd=tmp_path)["storage"]
-    assert told == {"kind": "dynamodb", "url": url}
     assert f"Storage: dynamodb, {url}." in run("status", cwd=tmp_path)
-
-
-def test_what_runs_leave_in_the_bucket_expires(stored: Stack) -> None:
-    _, bucket, _ = place(stored.outputs()["StoreUrl"])
-    client: Any = boto3.client("s3")
-    (rule,) = client.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
-    assert rule["Expiration"] == {"Days": 2}
-    assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
-    assert client.get_public_access_block(Bucket=bucket)
-
-
-def test_a_plan_for_what_is_there_keeps_the_storage(stored: Stack, tmp_path: Path) -> None:
-    assert not [one for one in read("plan", cwd=tmp_path)["changes"] if "Stor" in one]
-    changes = read("plan", "--storage", "valkey", cwd=tmp_path)["changes"]
-    assert "parameter Storage: dynamodb -> valkey" in changes
 
 
 @pytest.mark.parametrize("script", sorted(SMALL))
@@ -180,7 +168,6 @@ def test_the_functions_roles_reach_the_stacks_table_and_prefix_and_no_other(
         ("dynamodb", "put_item", {**theirs, "Item": key}),
         ("dynamodb", "delete_table", theirs),
         ("dynamodb", "list_tables", {}),
-        ("dynamodb", "create_table", {**theirs, "KeySchema": [], "AttributeDefinitions": []}),
         ("s3", "put_object", {**outside, "Body": ""}),
         ("s3", "get_object", outside),
         ("s3", "get_object", {"Bucket": foreign, "Key": "wukong/x"}),
@@ -249,7 +236,52 @@ def test_another_storage_is_a_stack_update_which_reaches_the_functions(
     check("tree_reduction.py", capsys)
 
 
-def test_a_deployment_without_a_word_of_storage_keeps_it(stored: Stack, tmp_path: Path) -> None:
-    told = read("deploy", cwd=tmp_path)
-    assert told["storage"]["kind"] == "valkey"
-    assert function_store("Executor") == load_config().store.url
+def test_a_plan_without_a_word_of_storage_keeps_it_and_one_with_another_tells(
+    stored: Stack, tmp_path: Path
+) -> None:
+    assert not [one for one in read("plan", cwd=tmp_path)["changes"] if "Stor" in one]
+    changes = read("plan", "--storage", "dynamodb", cwd=tmp_path)["changes"]
+    assert "parameter Storage: valkey -> dynamodb" in changes
+
+
+@pytest.fixture
+def network(stored: Stack, tmp_path: Path) -> Iterator[Stack]:
+    """The network's stack, with a Valkey behind TLS in place of the cache that is not there."""
+    stack = stored.sibling("stored-network")
+    template = Template("template-network.yaml")
+    with EmbeddedValkey() as server, behind_tls(server, tmp_path) as address:
+        # There, !GetAZs knows the one zone of the one default subnet.
+        zones = {"ZoneNames": f"{REGION}a,{REGION}b"}
+        stack.apply(template.text, {"Embedded": "true", "EmbeddedAddress": address, **zones})
+        rules = template.properties("CacheUser")["AccessString"].split()
+        password = stack.secret(stack.outputs()["StoreSecretArn"])["password"]
+        with closing(Valkey.from_url(server.url)) as admin:
+            admin.execute_command("ACL", "SETUSER", "default", "reset", f">{password}", *rules)
+        yield stack
+
+
+def test_the_networks_cache_is_used_with_its_subnets_and_the_password_of_its_secret(
+    stored: Stack,
+    network: Stack,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # Nothing leads there but the stack.
+    monkeypatch.delenv("WUKONG_STORE_URL")
+    words = ("-p", "Storage=valkey", "-p", f"NetworkStack={network.name}", "-p", "StoreUrl=")
+    told = read("deploy", *words, cwd=tmp_path)
+    made = network.outputs()
+    password = network.secret(made["StoreSecretArn"])["password"]
+    assert told["storage"] == {"kind": "valkey", "url": made["StoreUrl"]}
+    assert password not in json.dumps([told, stored.outputs(), made])
+    secret = made["StoreUrl"].replace("://", f"://default:{password}@")
+    assert function_store("Executor") == function_store("Invoker") == secret
+    client: Any = boto3.client("lambda")
+    vpc = client.get_function_configuration(FunctionName="StoredExecutor", Qualifier="live")
+    assert sorted(vpc["VpcConfig"]["SubnetIds"]) == sorted(made["SubnetIds"].split(","))
+    assert vpc["VpcConfig"]["SecurityGroupIds"] == [made["SecurityGroupIds"]]
+    check("tree_reduction.py", capsys)
+    # It is imported from, so it must outlive this stack.
+    stored.delete()
+    network.delete()

@@ -14,6 +14,9 @@ from wukong.stack.stores import StorageKind, kind_of
 NETWORK = "wukong-network"
 """As NetworkStack of the template."""
 
+UNUSABLE = frozenset({"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED"})
+"""What a stack is called that has no outputs; CloudFormation cannot update it either."""
+
 
 class StorageChoiceError(WukongError):
     """Options of storage that contradict each other, or that lack an address."""
@@ -99,9 +102,22 @@ def network_of(given: Mapping[str, str]) -> str | None:
 def ensure_network(
     out: Output, name: str, beside: Stack, template: Path, given: Mapping[str, str]
 ) -> None:
-    """Make the network's stack unless it is there; one that is there is left as it is."""
+    """Make the network's stack unless it is there; one that is there is left as it is.
+
+    Raises
+    ------
+    StorageChoiceError
+        If one is there that was never completed, so that nothing can be taken from it.
+    """
     where = beside.sibling(name)
-    if where.describe() is not None:
+    found = where.describe()
+    if found is not None and found["StackStatus"] in UNUSABLE:
+        raise StorageChoiceError(
+            f"stack {name} is {found['StackStatus']}",
+            "Its events tell why. Delete it (aws cloudformation delete-stack) and deploy again; "
+            "docs/network.md has what often is the reason.",
+        )
+    if found is not None:
         return
     out.say(f"Making stack {name}: a VPC with a cache. It takes some minutes, and costs money")
     out.say("from now on, also while nobody computes (docs/network.md says how much).")
