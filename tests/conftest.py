@@ -11,9 +11,12 @@ import pytest
 
 from tests.cluster import valkey_cluster
 from tests.secured import secured_valkey
+from tests.storage.fake_dynamo import FakeAws, FakeObjects, FakeTable
 from wukong.stack.embedded import EmbeddedAws
 from wukong.stack.valkey import EmbeddedValkey
 from wukong.storage import Storage
+from wukong.storage.dynamo.backend import DynamoStorage
+from wukong.storage.dynamo.together import one_by_one
 from wukong.storage.memory import MemoryStorage
 from wukong.storage.valkey import ValkeyStorage
 
@@ -55,12 +58,17 @@ def secured_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["valkey", "cluster", "secured", "memory"])
+@pytest.fixture(params=["valkey", "cluster", "secured", "memory", "dynamo", "dynamo in memory"])
 def storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
     """Every back-end; what one does, all do."""
     store: Storage
     if request.param == "memory":
         store = MemoryStorage()
+    elif request.param == "dynamo in memory":
+        aws = FakeAws()
+        store = DynamoStorage(FakeTable(aws), FakeObjects(aws), one_by_one, time.time)
+    elif request.param == "dynamo":
+        store = DynamoStorage.at(request.getfixturevalue("dynamo_url"))
     else:
         store = ValkeyStorage(request.getfixturevalue(f"{request.param}_url"))
     yield store
