@@ -147,10 +147,13 @@ def _data(answer: Answer, spec: DeploymentSpec | None) -> dict[str, str]:
 
 
 def _public(url: str | Unset) -> str:
-    """Give a store's URL without user and password, wherever the URL has them."""
+    """Give a store's URL without user and password, wherever the URL has them.
+
+    A password may hold characters that it should not, so all before the last @ goes.
+    """
     if isinstance(url, Unset):
         return ""
-    bare = re.sub(r"^([^:/]+://)[^/?#]*@", r"\1", url)
+    bare = re.sub(r"^([^:/]+://).*@", r"\1", url, flags=re.DOTALL)
     kept = re.sub(r"(?<=[?&])(username|password)=[^&#]*&?", "", bare)
     return kept.rstrip("?&")[:1024]
 

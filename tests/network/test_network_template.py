@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import string
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -102,6 +103,7 @@ def test_every_endpoint_is_for_principals_of_this_account_only() -> None:
 def test_the_password_is_made_there_and_can_be_part_of_an_address() -> None:
     secret = template().properties("StoreSecret")["GenerateSecretString"]
     assert secret["ExcludePunctuation"] is True
+    assert set(secret["ExcludeCharacters"]) == set(string.punctuation)
     user = template().properties("CacheUser")
     (password,) = user["AuthenticationMode"]["Passwords"]
     assert "resolve:secretsmanager:${StoreSecret}" in password
