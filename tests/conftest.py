@@ -12,6 +12,7 @@ import pytest
 from tests.cluster import valkey_cluster
 from tests.secured import secured_valkey
 from tests.storage.fake_dynamo import FakeAws, FakeObjects, FakeTable
+from wukong.stack.dynamo import provide
 from wukong.stack.embedded import EmbeddedAws
 from wukong.stack.valkey import EmbeddedValkey
 from wukong.storage import Storage
@@ -42,6 +43,26 @@ def aws() -> Iterator[EmbeddedAws]:
     """The embedded AWS, which checks IAM policies as AWS does; one for all tests."""
     with EmbeddedAws() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def dynamo_place(aws: EmbeddedAws) -> str:
+    """A table and a bucket on the embedded AWS; their URL."""
+    url = "dynamodb+s3://wukong-tests/wukong-tests-outputs/runs"
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in aws.environment.items():
+            patch.setenv(name, value)
+        provide(url)
+    return url
+
+
+@pytest.fixture
+def dynamo_url(aws: EmbeddedAws, dynamo_place: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The same, with the environment in which boto3 finds it."""
+    for name, value in aws.environment.items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    return dynamo_place
 
 
 @pytest.fixture(scope="session")

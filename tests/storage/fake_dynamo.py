@@ -1,4 +1,4 @@
-"""A table and a bucket in memory, with the semantics of DynamoDB and S3 that the back-end relies on.
+"""A table and a bucket in memory, with what the back-end relies on of DynamoDB and S3.
 
 Before each call something may be done: a simulation lets others go on there, or ends the caller. A
 test compares the table with a real one (`test_dynamo_fake.py`).
@@ -29,8 +29,8 @@ class FakeTable(Table):
     ----------
     before
         Called before each call.
-    stale
-        How likely it is that a query that need not be sure misses the newest change.
+    chance
+        Has queries that need not be sure miss something now and then.
     """
 
     def __init__(

@@ -20,12 +20,12 @@ from wukong.storage.dynamo.access import Access, RunInfo
 from wukong.storage.dynamo.claiming import claims, known_of
 from wukong.storage.dynamo.effects import Effects, Followed, Sealed
 from wukong.storage.dynamo.items import (
-    FAN,
     INLINE_BYTES,
     Attempt,
     arrived_as,
     attempt_of,
     output_name,
+    steps,
 )
 from wukong.storage.dynamo.lineages import Lineages
 from wukong.storage.dynamo.table import Change, Condition, Item
@@ -106,28 +106,35 @@ class Arriving:
     ) -> Claim | None:
         """Own the only child of a segment, if that is the last it waits for; raises `Fenced`."""
         info, me = self._access.running(run), attempt_of(lineage)
-        number, need = child
-        held = self._lineages.check(info, me, after, also=segment)
-        if held is None or held.get("claim") != str(me):
+        item = self._lineages.check(info, me, after, also=segment)
+        if item is None or item.get("claim") != str(me):
             raise Fenced
-        if "ver" in held or "hd" in held or need > FAN:
+        if "ver" in item or "hd" in item:
             return None
-        item = self._own(info, me, segment, number, need)
-        if item is None:
+        number, need = child
+        known = known_of(self._access, info, segment, item)
+        (place,) = [place for one, _, place in known.fixed.children if one == number]
+        owned = self._own(info, me, segment, (number, need, place))
+        if owned is None:
             return None
-        (claim,) = claims(self._access, info, {number: item}, held=segment)
+        (claim,) = claims(self._access, info, {number: owned}, held=segment)
         return claim
 
-    def _own(self, info: RunInfo, me: Attempt, segment: int, child: int, need: int) -> Item | None:
+    def _own(
+        self, info: RunInfo, me: Attempt, segment: int, child: tuple[int, int, int]
+    ) -> Item | None:
         """Claim a child that waits for a segment alone; give its item if this attempt owns it."""
+        number, need, place = child
+        *below, top = steps("a", need, place)
+        label = arrived_as(segment)
+        for step in below:
+            if not self._waits(info, (number, step.part), label, step.size):
+                return None
+            label = arrived_as(int(step.part.rpartition(".")[2]))
         change = Change(
-            info.layout.segment(child),
+            info.layout.segment(number),
             {"claim": str(me)},
-            when=(
-                ("eq", "n", need - 1),
-                ("missing", arrived_as(segment)),
-                ("missing", "claim"),
-            ),
+            when=(("eq", "n", top.size - 1), ("missing", label), ("missing", "claim")),
         )
         made, item = self._access.change(change, info)
         if made:
@@ -136,5 +143,11 @@ class Arriving:
             return None
         if Attempt.of(str(item["claim"])).lineage != me.lineage:
             return None
-        item = Effects(self._access, info, me).take(child, item)
+        item = Effects(self._access, info, me).take(number, item)
         return None if "ver" in item or "hd" in item else item
+
+    def _waits(self, info: RunInfo, node: tuple[int, str], label: str, size: int) -> bool:
+        """Tell whether a node waits for one arrival alone; it stays so until that comes."""
+        key = info.layout.segment(*node)
+        item = self._access.table.get([key]).get(key, {})
+        return item.get("n") == size - 1 and label not in item

@@ -15,13 +15,13 @@ from typing import TypeVar
 from wukong.storage.dynamo.access import Access
 from wukong.storage.dynamo.claiming import fixed_name
 from wukong.storage.dynamo.items import (
-    FAN,
     FIXED_BYTES,
     INLINE_BYTES,
     ITEM_BYTES,
     Attempt,
     Fixed,
     Layout,
+    is_wide,
     nodes,
     registered,
     run_key,
@@ -108,7 +108,7 @@ class Creation:
             self._access.objects.put(fixed_name(self._new.run, number), data)
             item["fo"] = len(data)
         width = len(fixed.inputs)
-        if width > FAN:
+        if is_wide(width):
             item["wide"] = width
             items += [
                 self._item(self._layout.segment(number, part)) | {"n": 0}

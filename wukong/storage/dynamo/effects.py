@@ -19,10 +19,10 @@ from wukong.storage.dynamo.claiming import known_of
 from wukong.storage.dynamo.counting import Landed, arrive_at, mark
 from wukong.storage.dynamo.items import (
     BLOCK,
-    FAN,
     Attempt,
     Output,
     arrived_as,
+    is_wide,
     output_of,
 )
 from wukong.storage.dynamo.table import Change, Item, Key
@@ -106,7 +106,7 @@ class Effects:
     def _found(self, number: int, children: Sequence[Triple]) -> dict[int, Landed]:
         """Look at which children it has arrived already."""
         layout = self._info.layout
-        keys = {layout.segment(child): child for child, need, _ in children if need <= FAN}
+        keys = {layout.segment(child): child for child, need, _ in children if not is_wide(need)}
         items = self._access.table.get(list(keys)) if keys else {}
         return {
             keys[key]: Landed(item, False)

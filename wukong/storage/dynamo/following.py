@@ -45,13 +45,14 @@ class Following:
         info = self._access.info(run, fresh=True)
         if info is None or info.state is not RunState.RUNNING:
             return False
-        put: Item = {"state": str(state)}
+        # Known again if the first reply is lost, and boto3 repeats the change.
+        put: Item = {"state": str(state), "by": uuid.uuid4().hex}
         if failure:
             put |= self._access.stored(f"{run}/failure", failure, INLINE_BYTES)
         running = (("eq", "state", str(RunState.RUNNING)),)
         outcome = self._access.table.change(Change(run_key(run), put, when=running))
         self._access.learn(run, outcome.item)
-        return outcome.made
+        return outcome.made or (outcome.item or {}).get("by") == put["by"]
 
     def failure(self, run: str) -> bytes | None:
         """Give the failure that ended a run."""

@@ -222,6 +222,11 @@ class Step:
     size: int
 
 
+def is_wide(width: int) -> bool:
+    """Tell whether so many inputs, or consumers, are counted in a tree."""
+    return width > FAN
+
+
 def steps(kind: str, width: int, place: int) -> list[Step]:
     """Give the nodes from the `place`-th of `width` to the top, in a tree of FAN a node."""
     found = []

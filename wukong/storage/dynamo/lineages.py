@@ -167,7 +167,8 @@ class Lineages:
             {"fin": 1},
             when=(("eq", "claim", str(me)), ("missing", "fin")),
         )
-        if self._access.change(change, info)[0]:
+        made, item = self._access.change(change, info)
+        if made or (item.get("claim") == str(me) and "fin" in item):
             self._access.table.delete([info.layout.lease(me.lineage)])
 
     def pass_on(self, run: str, lineage: Lineage) -> Start:
@@ -262,7 +263,9 @@ class Lineages:
         until = self._access.now() + info.handoff_ms
         put: Item = {"until": until, "at": str(following)}
         mine = Change(info.layout.lease(number), put, when=(("eq", "until", lease["until"]),))
-        if not self._access.table.change(mine).made:
+        outcome = self._access.table.change(mine)
+        left = outcome.item or {}
+        if not outcome.made and (left.get("until"), left.get("at")) != (until, str(following)):
             return None
         if owner.token is not None and self._go_on(info, owner) is None:
             return None
