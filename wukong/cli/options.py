@@ -41,8 +41,9 @@ Package = Annotated[
 Storage = Annotated[
     StorageKind | None,
     typer.Option(
-        help="Where runs keep state and outputs: a table, a cache in a VPC, or --store-url; "
-        "default: as it is, and for a new stack a table.",
+        metavar="KIND",
+        help="Where runs are kept: dynamodb (a table), valkey (a cache in a VPC), or url "
+        "(--store-url); default: as it is, and for a new stack dynamodb.",
     ),
 ]
 StoreUrl = Annotated[
