@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
-from wukong.cli.storing import Choice, StorageChoiceError, network_of
+from tests.templates import ROOT
+from wukong.cli.output import Output
+from wukong.cli.storing import Choice, StorageChoiceError, ensure_network, network_of
 from wukong.stack.stores import StorageKind, store_url
 
 HERE = "valkeys://configured.example:6379"
 GIVEN = "valkeys://given.example:6379"
+TEMPLATE = ROOT / "template-network.yaml"
 DYNAMODB, VALKEY, URL = StorageKind.DYNAMODB, StorageKind.VALKEY, StorageKind.URL
 
 
@@ -79,6 +82,47 @@ def test_what_does_not_go_together_is_refused_with_what_to_do(
     with pytest.raises(StorageChoiceError, match=named) as caught:
         asked(kind, url, embedded=embedded)
     assert caught.value.hint
+
+
+class Beside:
+    """A stack of the network that is there with some status, or is not there."""
+
+    def __init__(self, status: str | None) -> None:
+        self._status = status
+        self.made: list[dict[str, str]] = []
+
+    def sibling(self, name: str) -> Beside:
+        assert name == "wukong-network"
+        return self
+
+    def describe(self) -> dict[str, str] | None:
+        return None if self._status is None else {"StackStatus": self._status}
+
+    def apply(self, body: str, parameters: dict[str, str]) -> bool:
+        assert "AWS::ElastiCache::ServerlessCache" in body
+        self.made.append(parameters)
+        return True
+
+
+def made(status: str | None, **given: str) -> list[dict[str, str]]:
+    """Deploy with a network's stack; gives what it was made with, if it was."""
+    beside: Any = Beside(status)
+    ensure_network(Output(as_json=True), "wukong-network", beside, TEMPLATE, given)
+    found: list[dict[str, str]] = beside.made
+    return found
+
+
+def test_the_network_is_made_once_for_the_functions_names() -> None:
+    assert made(None) == [{}]
+    assert made(None, FunctionPrefix="Mine", Runtime="x") == [{"FunctionPrefix": "Mine"}]
+    for status in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"):
+        assert made(status, FunctionPrefix="Mine") == []
+
+
+def test_a_network_that_was_never_completed_is_refused_by_name() -> None:
+    with pytest.raises(StorageChoiceError, match="wukong-network is ROLLBACK_COMPLETE") as caught:
+        made("ROLLBACK_COMPLETE")
+    assert "Delete it" in caught.value.hint
 
 
 class Secrets:

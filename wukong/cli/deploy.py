@@ -84,7 +84,7 @@ def deploy(out: Output, wishes: Wishes) -> None:
         changed = where.deploy(wishes.template or template_file(), bootstrap.path, given)
         out.say(f"Stack {where.name}: {'deployed' if changed else 'unchanged'}.")
         after = where.outputs()
-        _discard(where, before, after)
+        _discard(out, where, before, after)
         package = wishes.package
         if package is None:
             package = build_deployment(wishes.target, Path(folder) / "deployment.zip").path
@@ -103,11 +103,15 @@ def outputs_of(where: Stack) -> Mapping[str, str]:
     return where.outputs() if where.describe() is not None else {}
 
 
-def _discard(where: Stack, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+def _discard(
+    out: Output, where: Stack, before: Mapping[str, str], after: Mapping[str, str]
+) -> None:
     """Delete the bucket of a storage that is no longer used, which CloudFormation leaves if full."""
     bucket = before.get("StoreBucketName")
-    if bucket is not None and bucket != after.get("StoreBucketName"):
-        where.discard(bucket)
+    if bucket is None or bucket == after.get("StoreBucketName"):
+        return
+    if not where.discard(bucket):
+        out.say(f"Bucket {bucket} of the storage before is left; what is in it expires.")
 
 
 def status(out: Output, stack: str | None) -> None:

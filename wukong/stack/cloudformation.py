@@ -9,7 +9,6 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -135,11 +134,16 @@ class Stack:
         """Give another stack of the same account and region."""
         return Stack(name, region=self.region, endpoint_url=self._endpoint_url)
 
-    def discard(self, bucket: str) -> None:
-        """Delete a bucket that an update has left, as it was not empty; no error if it has gone."""
-        with suppress(self._s3.exceptions.NoSuchBucket):
+    def discard(self, bucket: str) -> bool:
+        """Delete a bucket that an update has left, as it was not empty; False if that is refused."""
+        try:
             self._empty(bucket)
             self._s3.delete_bucket(Bucket=bucket)
+        except self._s3.exceptions.NoSuchBucket:
+            return True
+        except ClientError:
+            return False
+        return True
 
     def secret(self, arn: str) -> Mapping[str, str]:
         """Read a secret that holds a JSON object; raises `StackError` if that is not allowed."""
@@ -227,10 +231,11 @@ class Stack:
         bucket = self._artifact_bucket()
         key = f"template-{hashlib.sha256(data).hexdigest()[:20]}.yaml"
         self._s3.put_object(Bucket=bucket, Key=key, Body=data)
-        # Signed, so that it also names the endpoint that is in use.
+        # For the address alone, in the way that the endpoint wants it: CloudFormation reads with the
+        # caller's rights.
         place = {"Bucket": bucket, "Key": key}
-        signed: str = self._s3.generate_presigned_url("get_object", place, ExpiresIn=3600)
-        return {"TemplateURL": signed}
+        signed: str = self._s3.generate_presigned_url("get_object", place)
+        return {"TemplateURL": signed.partition("?")[0]}
 
     def _artifact_bucket(self) -> str:
         """Make sure of the bucket for the bootstrap's code: one for each account and region."""
