@@ -40,7 +40,7 @@ NAMES = ("-p", "FunctionPrefix=Stored", "-p", "BucketPrefix=stored-packages")
 
 @pytest.fixture(scope="module")
 def stored(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack that was deployed with `--storage dynamodb`; this process's environment leads there."""
+    """A stack that was deployed with `--storage dynamodb`; this process's environment names it."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
             patch.delenv(name, raising=False)

@@ -28,9 +28,7 @@ def template(**parameters: str) -> Template:
 
 
 def of_kind(found: Template, kind: str) -> dict[str, dict[str, Any]]:
-    return {
-        name: one["Properties"] for name, one in found.resources.items() if one["Type"] == kind
-    }
+    return {name: one["Properties"] for name, one in found.resources.items() if one["Type"] == kind}
 
 
 def test_nothing_leads_to_the_internet() -> None:

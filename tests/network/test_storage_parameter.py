@@ -84,9 +84,11 @@ def test_every_change_of_the_storage_changes_a_property_of_the_custom_resource()
 def test_the_exports_are_those_that_are_imported() -> None:
     imported = set(re.findall(r'"\$\{NetworkStack\}-(\w+)"', template().text))
     exported = set(re.findall(r'"\$\{AWS::StackName\}-(\w+)"\n', Template(NETWORK).text))
-    assert imported == exported - {"users"} == {
-        *("SubnetIds", "SecurityGroupIds", "StoreAddress", "StoreSecretArn")
-    }
+    assert (
+        imported
+        == exported - {"users"}
+        == {*("SubnetIds", "SecurityGroupIds", "StoreAddress", "StoreSecretArn")}
+    )
 
 
 def test_the_outputs_hold_no_password() -> None:

@@ -16,8 +16,8 @@ from wukong.config import Config, load_config
 from wukong.errors import WukongError
 from wukong.packaging.build import build_bootstrap, build_deployment
 from wukong.packaging.target import Target
-from wukong.stack.embedded import is_in_use
 from wukong.stack.cloudformation import Stack
+from wukong.stack.embedded import is_in_use
 from wukong.stack.releases import Release, Releases
 from wukong.stack.stores import StorageKind, kind_of
 
@@ -106,7 +106,7 @@ def outputs_of(where: Stack) -> Mapping[str, str]:
 def _discard(
     out: Output, where: Stack, before: Mapping[str, str], after: Mapping[str, str]
 ) -> None:
-    """Delete the bucket of a storage that is no longer used, which CloudFormation leaves if full."""
+    """Delete the bucket of a storage no longer used, which CloudFormation leaves if it is full."""
     bucket = before.get("StoreBucketName")
     if bucket is None or bucket == after.get("StoreBucketName"):
         return

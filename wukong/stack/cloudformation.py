@@ -135,7 +135,7 @@ class Stack:
         return Stack(name, region=self.region, endpoint_url=self._endpoint_url)
 
     def discard(self, bucket: str) -> bool:
-        """Delete a bucket that an update has left, as it was not empty; False if that is refused."""
+        """Delete a bucket that an update left, as it was not empty; False if that is refused."""
         try:
             self._empty(bucket)
             self._s3.delete_bucket(Bucket=bucket)
@@ -147,7 +147,7 @@ class Stack:
 
     def secret(self, arn: str) -> Mapping[str, str]:
         """Read a secret that holds a JSON object; raises `StackError` if that is not allowed."""
-        where = {"region_name": self.region, "endpoint_url": self._endpoint_url}
+        where: dict[str, Any] = {"region_name": self.region, "endpoint_url": self._endpoint_url}
         try:
             answer = boto3.client("secretsmanager", **where).get_secret_value(SecretId=arn)
         except (ClientError, BotoCoreError) as error:
@@ -231,8 +231,7 @@ class Stack:
         bucket = self._artifact_bucket()
         key = f"template-{hashlib.sha256(data).hexdigest()[:20]}.yaml"
         self._s3.put_object(Bucket=bucket, Key=key, Body=data)
-        # For the address alone, in the way that the endpoint wants it: CloudFormation reads with the
-        # caller's rights.
+        # For the address alone, as the endpoint wants it: CloudFormation reads with our rights.
         place = {"Bucket": bucket, "Key": key}
         signed: str = self._s3.generate_presigned_url("get_object", place)
         return {"TemplateURL": signed.partition("?")[0]}

@@ -1,8 +1,8 @@
 """Where the runs of a stack are: its kind of storage, and the address by which a client finds it.
 
-    dynamodb    the stack's own table and bucket, which have one name wherever one asks from
-    valkey      the cache of its network's stack; the password is in Secrets Manager
-    url         what the stack was given; its output leaves out user and password
+dynamodb    the stack's own table and bucket, which have one name wherever one asks from
+valkey      the cache of its network's stack; the password is in Secrets Manager
+url         what the stack was given; its output leaves out user and password
 """
 
 from __future__ import annotations
