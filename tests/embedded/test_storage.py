@@ -25,6 +25,7 @@ from tests.embedded.test_verbs import read, run
 from tests.examples.scripts import SMALL, load
 from tests.secured import behind_tls
 from tests.templates import Template
+from wukong.cli.deploy import Wishes
 from wukong.config import load_config
 from wukong.opening import located
 from wukong.stack.cloudformation import BODY_BYTES, Stack
@@ -247,8 +248,10 @@ def test_another_storage_is_a_stack_update_which_reaches_the_functions(
     check("tree_reduction.py", capsys)
 
 
-def test_without_a_word_of_storage_it_stays(stored: Stack, tmp_path: Path) -> None:
-    assert not [one for one in read("plan", cwd=tmp_path)["changes"] if "Stor" in one]
+def test_without_a_word_of_storage_it_stays(stored: Stack) -> None:
+    given = Wishes().given(load_config(), kind_of(stored.outputs()))
+    assert "Runtime" in given
+    assert not [name for name in given if name.startswith("Stor")]
 
 
 @pytest.fixture
@@ -272,18 +275,17 @@ def network(stored: Stack, tmp_path: Path) -> Iterator[Stack]:
 def test_the_networks_cache_is_used_with_its_subnets_and_the_password_of_its_secret(
     stored: Stack,
     network: Stack,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     # Nothing leads there but the stack.
     monkeypatch.delenv("WUKONG_STORE_URL")
-    words = ("-p", "Storage=valkey", "-p", f"NetworkStack={network.name}", "-p", "StoreUrl=")
-    told = read("deploy", *words, cwd=tmp_path)
-    made = network.outputs()
+    choice = {"Storage": "valkey", "NetworkStack": network.name, "StoreUrl": ""}
+    assert stored.apply(stored.template(), choice)
+    made, outputs = network.outputs(), stored.outputs()
     password = network.secret(made["StoreSecretArn"])["password"]
-    assert told["storage"] == {"kind": "valkey", "url": made["StoreUrl"]}
-    assert password not in json.dumps([told, stored.outputs(), made])
+    assert (outputs["Storage"], outputs["StoreUrl"]) == ("valkey", made["StoreUrl"])
+    assert password not in json.dumps([outputs, made])
     secret = made["StoreUrl"].replace("://", f"://default:{password}@")
     assert function_store("Executor") == function_store("Invoker") == secret
     client: Any = boto3.client("lambda")

@@ -47,6 +47,10 @@ class Wishes:
     runtime: str | None = None
     arch: str | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a parameter that is none, before anything is asked of AWS."""
+        dict(map(_parameter, self.parameters))
+
     @property
     def target(self) -> Target:
         """What the packages are built for."""
