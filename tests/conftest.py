@@ -66,6 +66,18 @@ def dynamo_url(aws: EmbeddedAws, dynamo_place: str, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.fixture(scope="session")
+def dynamo_storage(aws: EmbeddedAws, dynamo_place: str) -> Iterator[DynamoStorage]:
+    """One store for many tests: boto3 takes half a second to make two clients."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in aws.environment.items():
+            patch.setenv(name, value)
+        store = DynamoStorage.at(dynamo_place)
+        store.ping()
+    yield store
+    store.close()
+
+
+@pytest.fixture(scope="session")
 def cluster_url() -> Iterator[str]:
     """Three Valkey servers that share the slots; the address of one of them."""
     with valkey_cluster(3) as url:
@@ -89,7 +101,8 @@ def storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
         aws = FakeAws()
         store = DynamoStorage(FakeTable(aws), FakeObjects(aws), one_by_one, time.time)
     elif request.param == "dynamo":
-        store = DynamoStorage.at(request.getfixturevalue("dynamo_url"))
+        yield request.getfixturevalue("dynamo_storage")
+        return
     else:
         store = ValkeyStorage(request.getfixturevalue(f"{request.param}_url"))
     yield store

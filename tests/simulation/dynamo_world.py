@@ -37,6 +37,9 @@ def scaled(odds: Odds) -> Odds:
 
 DYNAMO_MODERATE, DYNAMO_ROUGH = scaled(MODERATE), scaled(ROUGH)
 
+ZOMBIES = replace(DYNAMO_ROUGH, crash=0.001, pause=0.01, late_start=0.02)
+"""Executors freeze in the middle of steps, and come back when others have taken their place."""
+
 
 class DynamoWorld(World):
     """One run of a random graph on DynamoDB and S3."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from typing import Any
+from unittest import mock
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,9 +22,12 @@ from wukong.storage import (
     RunState,
     Storage,
     Unstored,
+    memory,
 )
+from wukong.storage.dynamo import arriving, claiming, items
 from wukong.storage.dynamo.backend import DynamoStorage
 from wukong.storage.dynamo.together import one_by_one
+from wukong.storage.interface import INLINE_INPUTS
 from wukong.storage.memory import MemoryStorage
 from wukong.storage.valkey import ValkeyStorage
 
@@ -182,7 +186,6 @@ def compare(
             assert worlds[0].view() == worlds[1].view(), action
     finally:
         storage.drop(worlds[0].run)
-        storage.close()
 
 
 @settings(max_examples=150, deadline=None)
@@ -190,29 +193,42 @@ def compare(
 def test_the_lua_file_and_its_twin_answer_alike(
     valkey_url: str, inputs: list[tuple[int, ...]], max_live: int, actions: list[Any]
 ) -> None:
-    compare(ValkeyStorage(valkey_url), inputs, max_live, actions)
+    valkey = ValkeyStorage(valkey_url)
+    compare(valkey, inputs, max_live, actions)
+    valkey.close()
 
 
 @settings(max_examples=600, deadline=None)
-@given(graphs(), st.sampled_from([0, 0, 1, 2]), st.lists(ACTIONS, max_size=40))
+@given(
+    graphs(),
+    st.sampled_from([0, 0, 1, 2]),
+    st.lists(ACTIONS, max_size=40),
+    st.sampled_from([2, items.FAN]),
+    st.sampled_from([0, items.INLINE_BYTES]),
+)
 def test_single_changes_of_items_answer_like_their_twin(
-    inputs: list[tuple[int, ...]], max_live: int, actions: list[Any]
+    inputs: list[tuple[int, ...]], max_live: int, actions: list[Any], fan: int, inline: int
 ) -> None:
     aws = FakeAws()
     storage = DynamoStorage(FakeTable(aws), FakeObjects(aws), one_by_one, time.time)
-    compare(storage, inputs, max_live, actions)
+    # Nothing comes with a claim if all is in objects; nor does it from the twin then.
+    with (
+        mock.patch.object(items, "FAN", fan),
+        mock.patch.object(arriving, "INLINE_BYTES", inline),
+        mock.patch.object(claiming, "INLINE_INPUTS", INLINE_INPUTS if fan > 2 else 0),
+        mock.patch.object(memory, "INLINE_BYTES", inline if fan > 2 else 0),
+    ):
+        compare(storage, inputs, max_live, actions)
     assert not aws.items
     assert not aws.objects
 
 
-@settings(
-    max_examples=12,
-    deadline=None,
-    # The environment that the fixture sets is the same for all examples.
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(graphs(), st.sampled_from([0, 0, 1, 2]), st.lists(ACTIONS, min_size=10, max_size=25))
 def test_dynamodb_and_s3_answer_like_their_twin(
-    dynamo_url: str, inputs: list[tuple[int, ...]], max_live: int, actions: list[Any]
+    dynamo_storage: DynamoStorage,
+    inputs: list[tuple[int, ...]],
+    max_live: int,
+    actions: list[Any],
 ) -> None:
-    compare(DynamoStorage.at(dynamo_url), inputs, max_live, actions)
+    compare(dynamo_storage, inputs, max_live, actions)

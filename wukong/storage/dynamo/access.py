@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -128,6 +128,8 @@ class Access:
         self.sizes: Recent[tuple[str, DataRef], int] = Recent()
         self.idle: Recent[tuple[str, DataRef], bool] = Recent()
         self.official: Recent[tuple[str, int], bool] = Recent()
+        self.fronts: Recent[tuple[str, str], frozenset[int]] = Recent()
+        """What attempts of this process own that is not official."""
 
     def now(self) -> int:
         """Give the time in milliseconds since 1970."""
@@ -157,6 +159,14 @@ class Access:
         if info is None or info.state is not RunState.RUNNING:
             raise Fenced
         return info
+
+    def advance(
+        self, run: str, attempt: str, done: Iterable[int] = (), new: Iterable[int] = ()
+    ) -> None:
+        """Keep what an attempt owns up to date, if all of it is known."""
+        front = self.fronts.get((run, attempt))
+        if front is not None:
+            self.fronts.put((run, attempt), front.difference(done).union(new))
 
     def change(self, change: Change, info: RunInfo) -> tuple[bool, Item]:
         """Change an item that a run must have; raises `Fenced` if it has gone with its run."""

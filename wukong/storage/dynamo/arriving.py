@@ -29,7 +29,15 @@ from wukong.storage.dynamo.items import (
 )
 from wukong.storage.dynamo.lineages import Lineages
 from wukong.storage.dynamo.table import Change, Condition, Item
-from wukong.storage.interface import Arrival, Arrived, Claim, DataRef, Fenced, Lineage
+from wukong.storage.interface import (
+    Arrival,
+    Arrived,
+    Claim,
+    DataRef,
+    Fenced,
+    Lineage,
+    StorageError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,10 @@ class Arriving:
             return self._arrive(info, attempt_of(lineage), arrival)
         except Fenced:
             return None
+        except StorageError:
+            # Who knows what it owns now.
+            self._access.fronts.pop((run, lineage.version))
+            raise
 
     def _arrive(self, info: RunInfo, me: Attempt, arrival: Arrival) -> Arrived:
         self._lineages.check(info, me, arrival.after, is_sealing=arrival.segment == me.lineage)
@@ -72,6 +84,8 @@ class Arriving:
         else:
             # It is official with its child, and has no data that anybody could read.
             followed = Followed(deletable=effects.deletable(sealed))
+        done = number, *sealed.held
+        self._access.advance(info.layout.run, str(me), done, followed.here)
         if arrival.last and not followed.here:
             self._lineages.end(info, me)
         return Arrived(
@@ -117,6 +131,7 @@ class Arriving:
         owned = self._own(info, me, segment, (number, need, place))
         if owned is None:
             return None
+        self._access.advance(run, str(me), new=[number])
         (claim,) = claims(self._access, info, {number: owned}, held=segment)
         return claim
 

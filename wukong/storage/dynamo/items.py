@@ -23,6 +23,8 @@ A segment:
     v, o     its output: here, or an object of so many bytes
     r        which of its consumers (or nodes of them) have arrived
     fin      the lineage that began with it has ended
+    front    of a lineage: segments from which all that it still owns can be reached; what comes
+             before them has had all its effects
     fixed    specification, inputs, children; `fo`: an object of so many bytes instead
 
 Many partition keys (`RUN#`, `RUN#l#` and `RUN#p#` are followed by a number) spread a run over the
@@ -141,6 +143,21 @@ class Layout:
         segments = [f"{self.run}#{number}" for number in range(self._partitions)]
         others = [self.run, notes_partition(self.run)]
         return [*segments, *self.lease_partitions, *self.progress_partitions, *others]
+
+
+MOST_IN_FRONT = 400
+"""A front of more segments is not written: the item would grow beyond a few KB."""
+
+
+def front_text(numbers: Iterable[int]) -> str:
+    """Write a front."""
+    return ",".join(map(str, sorted(numbers)))
+
+
+def front_of(item: Item) -> list[int] | None:
+    """Read the front of a lineage; None if its first segment is all of it."""
+    front = item.get("front")
+    return [int(one) for one in front.split(",") if one] if isinstance(front, str) else None
 
 
 def run_key(run: str) -> Key:

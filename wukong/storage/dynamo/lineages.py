@@ -13,10 +13,17 @@ from collections.abc import Callable, Iterable, Sequence
 
 from wukong.messages import Start
 from wukong.storage.dynamo.access import Access, RunInfo
-from wukong.storage.dynamo.claiming import claims, known_of
-from wukong.storage.dynamo.effects import Effects, Sealed, lease_item
-from wukong.storage.dynamo.items import Attempt, attempt_of, steps
+from wukong.storage.dynamo.claiming import claims
+from wukong.storage.dynamo.effects import lease_item
+from wukong.storage.dynamo.items import (
+    MOST_IN_FRONT,
+    Attempt,
+    attempt_of,
+    front_of,
+    front_text,
+)
 from wukong.storage.dynamo.table import Change, Item
+from wukong.storage.dynamo.walking import Walk
 from wukong.storage.interface import Begun, Claim, Fenced, Lineage
 
 
@@ -72,6 +79,9 @@ class Lineages:
             if found is None:
                 return None
             claim, attempt = str(item["claim"]), found
+        if attempt.epoch == 1 and "ver" not in item:
+            # Nobody has acted for this lineage before.
+            self._access.fronts.put((info.layout.run, str(attempt)), frozenset({start.segment}))
         lease = lease_item(info, attempt, self._access.now() + info.lease_ms)
         count = Change(info.layout.progress(start.segment), {"expires": info.expires}, {"begun": 1})
         self._access.together(
@@ -168,25 +178,31 @@ class Lineages:
             when=(("eq", "claim", str(me)), ("missing", "fin")),
         )
         made, item = self._access.change(change, info)
+        self._access.fronts.pop((info.layout.run, str(me)))
         if made or (item.get("claim") == str(me) and "fin" in item):
             self._access.table.delete([info.layout.lease(me.lineage)])
 
     def pass_on(self, run: str, lineage: Lineage) -> Start:
         """Leave a lineage to an Executor to be started; raises `Fenced`."""
         info, me = self._access.running(run), attempt_of(lineage)
-        following = self._go_on(info, me)
+        known = self._access.fronts.get((run, str(me)))
+        is_short = known is not None and len(known) <= MOST_IN_FRONT
+        following = self._go_on(info, me, front_text(known or ()) if is_short else None)
         if following is None:
             raise Fenced
         until = self._access.now() + info.handoff_ms
         self._access.table.put([lease_item(info, following, until)])
         return Start(following.lineage, following.epoch)
 
-    def _go_on(self, info: RunInfo, attempt: Attempt) -> Attempt | None:
+    def _go_on(self, info: RunInfo, attempt: Attempt, front: str | None = None) -> Attempt | None:
         """Fence an attempt off by the next one; None if it is not current."""
         following = attempt.next()
+        put: Item = {"claim": str(following)}
+        if front is not None:
+            put["front"] = front
         change = Change(
             info.layout.segment(attempt.lineage),
-            {"claim": str(following)},
+            put,
             when=(("eq", "claim", str(attempt)), ("missing", "fin")),
         )
         return following if self._access.change(change, info)[0] else None
@@ -274,75 +290,16 @@ class Lineages:
     def owned(self, run: str, lineage: Lineage) -> list[Claim]:
         """Give what an attempt owns and can run, after finishing what earlier ones began.
 
-        It walks from the lineage's first segment along the children that the lineage owns. What is
-        official has its effects repeated; what is not is taken over. Raises `Fenced`.
+        Raises
+        ------
+        Fenced
+            If it is not the current one.
         """
         info, me = self._access.running(run), attempt_of(lineage)
-        self.check(info, me)
+        item = self.check(info, me, also=me.lineage)
+        front = front_of(item) if item is not None else None
         walk = Walk(self._access, info, me)
-        return claims(self._access, info, walk.owned())
-
-
-class Walk:
-    """One walk over what a lineage owns."""
-
-    def __init__(self, access: Access, info: RunInfo, me: Attempt) -> None:
-        self._access = access
-        self._info = info
-        self._me = me
-        self._effects = Effects(access, info, me)
-        self._open: dict[int, Item] = {}
-        self._held: set[int] = set()
-
-    def owned(self) -> dict[int, Item]:
-        """Give the items of segments to run, by number."""
-        found = {self._me.lineage}
-        todo = [self._me.lineage]
-        while todo:
-            keys = {self._info.layout.segment(number): number for number in todo}
-            items = self._access.table.get(list(keys))
-            following = self._access.together(
-                [self._visiting(keys[key], item) for key, item in items.items()]
-            )
-            todo = sorted({child for some in following for child in some} - found)
-            found.update(todo)
-        return {
-            number: item
-            for number, item in sorted(self._open.items())
-            if number not in self._held and self._has_inputs(number, item)
-        }
-
-    def _visiting(self, number: int, item: Item) -> Callable[[], list[int]]:
-        return lambda: self._visit(number, item)
-
-    def _visit(self, number: int, item: Item) -> list[int]:
-        """Take a segment over or repeat its effects; give its children that the lineage owns."""
-        if number != self._me.lineage:
-            if not self._is_ours(item):
-                return []
-            item = self._effects.take(number, item)
-        known = known_of(self._access, self._info, number, item)
-        children = [child for child, _, _ in known.fixed.children]
-        if "ver" in item:
-            held = item.get("held", frozenset())
-            parts = tuple(sorted(held)) if isinstance(held, frozenset) else ()
-            self._held.update(parts)
-            sealed = Sealed(number, item, known, parts, children, new=False)
-            items = self._effects.of(sealed).items
-            return [child for child, one in items.items() if self._is_ours(one)]
-        if "hd" not in item:
-            self._open[number] = item
-        # What an earlier attempt held for its only child may be official with that.
-        return children if len(children) == 1 else []
-
-    def _is_ours(self, item: Item) -> bool:
-        claim = item.get("claim")
-        return claim is not None and Attempt.of(str(claim)).lineage == self._me.lineage
-
-    def _has_inputs(self, number: int, item: Item) -> bool:
-        known = known_of(self._access, self._info, number, item)
-        many = len(known.fixed.inputs)
-        return not many or item.get("n") == steps("a", many, 0)[-1].size
+        return claims(self._access, info, walk.owned([me.lineage] if front is None else front))
 
 
 def _until(lease: Item) -> int:
