@@ -20,7 +20,8 @@ from wukong.stack.valkey import EmbeddedValkey
 from wukong.storage import open_storage
 
 NAME = "template-network.yaml"
-ALL_OF_IT = {"Zones": "3", "SecretsManagerEndpoint": "true", "XRayEndpoint": "true"}
+MORE = ("CloudFormation", "SecretsManager", "XRay")
+ALL_OF_IT = {"Zones": "3", **{f"{service}Endpoint": "true" for service in MORE}}
 
 
 def template(**parameters: str) -> Template:
@@ -80,13 +81,15 @@ def test_what_costs_by_the_hour_is_the_lambda_endpoint_unless_more_is_asked_for(
         return {one["ServiceName"].rpartition(".")[2] for one in paid}
 
     assert interfaces(template()) == {"lambda"}
-    assert interfaces(template(**ALL_OF_IT)) == {"lambda", "secretsmanager", "xray"}
+    assert interfaces(template(**ALL_OF_IT)) == {"lambda", *(name.lower() for name in MORE)}
 
 
 def test_from_inside_only_functions_of_the_prefix_may_be_invoked_and_nothing_else_done() -> None:
     policy = template(FunctionPrefix="Mine").properties("LambdaEndpoint")["PolicyDocument"]
     (statement,) = policy["Statement"]
-    assert statement["Action"] == "lambda:InvokeFunction"
+    # Of these the functions' roles have the last; the others are a client's.
+    looks = ["lambda:GetAlias", "lambda:GetFunctionConfiguration"]
+    assert statement["Action"] == [*looks, "lambda:InvokeFunction"]
     assert statement["Resource"].endswith(":function:Mine*")
 
 
