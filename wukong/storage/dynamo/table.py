@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateItem.ht
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -213,7 +214,8 @@ def client_for(service: str) -> Any:
     from botocore.exceptions import BotoCoreError
 
     try:
-        session: Any = Session()
+        # boto3 itself reads AWS_DEFAULT_REGION only; a function has both.
+        session: Any = Session(region_name=os.environ.get("AWS_REGION") or None)
         return session.client(
             service,
             config=Config(
@@ -234,8 +236,6 @@ def client_for(service: str) -> Any:
 
 def _is_embedded() -> bool:
     """Tell whether the endpoint has no host names for buckets."""
-    import os
-
     return os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
 
 
