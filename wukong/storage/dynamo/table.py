@@ -41,6 +41,16 @@ UNPROCESSED_SECONDS = 30.0
 
 MOST_CONNECTIONS = 32
 
+ANSWERS = frozenset(
+    {
+        "ConditionalCheckFailedException",
+        "ConditionalRequestConflict",
+        "NoSuchKey",
+        "PreconditionFailed",
+    }
+)
+"""Errors of boto3 that are answers, for the caller to read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -248,7 +258,7 @@ def reached(what: str) -> Iterator[None]:
         yield
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
-        if code in {"ConditionalCheckFailedException", "NoSuchKey", "PreconditionFailed"}:
+        if code in ANSWERS:
             raise
         raise StorageError(f"{what}: {error}", hint_for(code)) from error
     except BotoCoreError as error:
