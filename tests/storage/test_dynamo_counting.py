@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from unittest import mock
 
 import pytest
@@ -53,7 +54,7 @@ class Counting:
 
 
 @pytest.fixture(autouse=True)
-def small() -> object:
+def small() -> Iterator[None]:
     with mock.patch.object(items, "FAN", 2):
         yield
 

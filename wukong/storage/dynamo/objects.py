@@ -178,14 +178,18 @@ class BucketObjects(Objects):
             self._client = None
 
     def _call(self, operation: str, name: str | None, **arguments: Any) -> Any:
-        if self._client is None:
-            with self._opening:
-                if self._client is None:
-                    self._client = client_for("s3")
+        client = self.connect()
         if name is not None:
             arguments["Key"] = self._prefix + name
         with reached(f"bucket {self._bucket}"):
-            return getattr(self._client, operation)(Bucket=self._bucket, **arguments)
+            return getattr(client, operation)(Bucket=self._bucket, **arguments)
+
+    def connect(self) -> Any:
+        """Give the client; making one takes a while, and is done once."""
+        with self._opening:
+            if self._client is None:
+                self._client = client_for("s3")
+            return self._client
 
 
 @contextmanager

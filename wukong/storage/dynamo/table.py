@@ -158,7 +158,7 @@ class DynamoTable(Table):
                 pause = min(2 * pause, 2.0)
 
     def change(self, change: Change) -> Outcome:
-        client = self._opened()
+        client = self.connect()
         try:
             reply = self._call("update_item", Key=_key(change.key), **expressions(change))
         except client.exceptions.ConditionalCheckFailedException as error:
@@ -187,7 +187,7 @@ class DynamoTable(Table):
             options["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def _call(self, operation: str, **arguments: Any) -> Any:
-        client = self._opened()
+        client = self.connect()
         if operation not in {"batch_get_item", "batch_write_item"}:
             arguments["TableName"] = self._name
         with reached(f"DynamoDB table {self._name}"):
@@ -196,13 +196,12 @@ class DynamoTable(Table):
             self.ahead = ahead_of(reply)
         return reply
 
-    def _opened(self) -> Any:
+    def connect(self) -> Any:
         """Give the client; making one takes a while, and is done once."""
-        if self._client is None:
-            with self._opening:
-                if self._client is None:
-                    self._client = client_for("dynamodb")
-        return self._client
+        with self._opening:
+            if self._client is None:
+                self._client = client_for("dynamodb")
+            return self._client
 
     def close(self) -> None:
         """Give back the connections."""
