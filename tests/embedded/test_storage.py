@@ -166,7 +166,11 @@ def test_the_functions_roles_reach_the_stacks_table_and_prefix_and_no_other(
     mine, theirs = {"TableName": table}, {"TableName": foreign}
     inside, outside = {"Bucket": bucket, "Key": f"{prefix}/probe"}, {"Bucket": bucket, "Key": "x"}
     allowed: list[tuple[str, str, dict[str, Any]]] = [
-        ("dynamodb", "put_item", {**mine, "Item": key}),
+        (
+            "dynamodb",
+            "batch_write_item",
+            {"RequestItems": {table: [{"PutRequest": {"Item": key}}]}},
+        ),
         ("dynamodb", "get_item", {**mine, "Key": key}),
         ("s3", "put_object", {**inside, "Body": ""}),
         ("s3", "get_object", inside),
@@ -177,7 +181,12 @@ def test_the_functions_roles_reach_the_stacks_table_and_prefix_and_no_other(
         ("dynamodb", "describe_table", mine),
         ("dynamodb", "update_table", {**mine, "BillingMode": "PROVISIONED"}),
         ("dynamodb", "get_item", {**theirs, "Key": key}),
-        ("dynamodb", "put_item", {**theirs, "Item": key}),
+        ("dynamodb", "batch_get_item", {"RequestItems": {foreign: {"Keys": [key]}}}),
+        (
+            "dynamodb",
+            "batch_write_item",
+            {"RequestItems": {foreign: [{"PutRequest": {"Item": key}}]}},
+        ),
         ("dynamodb", "delete_table", theirs),
         ("dynamodb", "list_tables", {}),
         ("s3", "put_object", {**outside, "Body": ""}),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.storage.test_dynamo_rights import rights_of
 from tests.templates import ROOT, Template
 
 BOOTSTRAP = "template-bootstrap.yaml"
@@ -133,6 +134,25 @@ def test_nobody_is_given_more_than_items_of_the_one_table_and_objects_of_the_one
         assert re.fullmatch(r"dynamodb:(\w*Item|Query)", action), action
     for action in bucket["Action"]:
         assert re.fullmatch(r"s3:((Get|Put|Delete)Object|AbortMultipartUpload)", action), action
+
+
+@pytest.mark.parametrize(
+    ("who", "role"), [("Executor", "ExecutorRole"), ("client", "ClientPolicy")]
+)
+def test_the_rights_are_those_that_the_page_on_the_store_lists(who: str, role: str) -> None:
+    """Where they are enforced, and each seen to be needed: tests/storage/test_dynamo_rights.py."""
+    on_table, on_objects, on_bucket = rights_of("Executor" if who == "client" else who)
+    found = template().statements(role)
+    assert set(found["RunsInTable"]["Action"]) == set(on_table)
+    assert set(found["ValuesInBucket"]["Action"]) == set(on_objects)
+    assert found["MissValues"]["Action"] in on_bucket
+
+
+def test_an_invoker_may_also_write_what_became_of_a_batch() -> None:
+    on_table, on_objects, _ = rights_of("Invoker")
+    found = template().statements("InvokerRole")
+    assert set(found["RunsInTable"]["Action"]) == {*on_table, "dynamodb:BatchWriteItem"}
+    assert set(found["ValuesInBucket"]["Action"]) == {*on_objects, "s3:PutObject"}
 
 
 @pytest.mark.parametrize("role", ["ExecutorRole", "InvokerRole", "ClientPolicy"])

@@ -223,7 +223,7 @@ def test_single_changes_of_items_answer_like_their_twin(
     assert not aws.objects
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(graphs(), st.sampled_from([0, 0, 1, 2]), st.lists(ACTIONS, min_size=10, max_size=25))
 def test_dynamodb_and_s3_answer_like_their_twin(
     dynamo_storage: DynamoStorage,

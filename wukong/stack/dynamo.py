@@ -5,6 +5,7 @@ For the embedded AWS, and to try the store in an account: on AWS the template ma
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ def provide(url: str) -> None:
     from boto3.session import Session
 
     address = Address.of(url)
-    session: Any = Session()
+    session: Any = Session(region_name=os.environ.get("AWS_REGION") or None)
     _provide_table(session.client("dynamodb"), address.table)
     _provide_bucket(session.client("s3"), address, session.region_name)
 

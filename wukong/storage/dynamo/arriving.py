@@ -88,6 +88,9 @@ class Arriving:
         self._access.advance(info.layout.run, str(me), done, followed.here)
         if arrival.last and not followed.here:
             self._lineages.end(info, me)
+        for one in done:
+            # What is fixed of them is not needed any more, and may be large.
+            self._access.known.pop((info.layout.run, one))
         return Arrived(
             tuple(claims(self._access, info, followed.here, held=number)),
             tuple(Start(child) for child in followed.handed_off),
@@ -154,12 +157,9 @@ class Arriving:
         made, item = self._access.change(change, info)
         if made:
             return item
-        if "claim" not in item or "ver" in item or "hd" in item:
-            return None
-        if Attempt.of(str(item["claim"])).lineage != me.lineage:
-            return None
-        item = Effects(self._access, info, me).take(number, item)
-        return None if "ver" in item or "hd" in item else item
+        effects = Effects(self._access, info, me)
+        item = effects.take(number, item)
+        return item if effects.is_mine(item) else None
 
     def _waits(self, info: RunInfo, node: tuple[int, str], label: str, size: int) -> bool:
         """Tell whether a node waits for one arrival alone; it stays so until that comes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from mmap import mmap
 
 from wukong.messages import Start
 from wukong.storage.dynamo.access import Access
@@ -131,8 +132,8 @@ class DynamoStorage(Storage):
     def status(self, run: str) -> RunStatus:
         return self._following.status(run)
 
-    def read(self, run: str, refs: Sequence[DataRef]) -> list[bytes | bytearray | None]:
-        return self._following.read(run, refs)
+    def read(self, run: str, refs: Sequence[DataRef]) -> list[bytes | bytearray | mmap | None]:
+        return list(self._following.read(run, refs))
 
     def versions(self, run: str, segments: Sequence[int]) -> list[DataRef | None]:
         return self._following.versions(run, segments)

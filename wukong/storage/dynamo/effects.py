@@ -148,7 +148,7 @@ class Effects:
                 calls[child] = self._arriving(one, number, output, claim)
             elif known is not None and known.claimed and not stays:
                 calls[child] = self._handing_off(child)
-            kept += (is_free and stays) or (known is not None and self._is_mine(known.item))
+            kept += (is_free and stays) or (known is not None and self.is_mine(known.item))
         answers = self._access.together(list(calls.values()))
         return {
             child: answer
@@ -163,7 +163,8 @@ class Effects:
     def _counting(self, partition: str) -> Callable[[], int]:
         return lambda: self._access.table.count(partition)
 
-    def _is_mine(self, item: Item) -> bool:
+    def is_mine(self, item: Item) -> bool:
+        """Tell whether this lineage is to run a segment, in whatever attempt."""
         claim = item.get("claim")
         is_done = "ver" in item or "hd" in item
         return bool(claim) and not is_done and Attempt.of(str(claim)).lineage == self._me.lineage
@@ -197,33 +198,28 @@ class Effects:
             item = followed.items[child] = landed[child].item
             if "claim" not in item or "ver" in item or "hd" in item:
                 continue
-            owner = Attempt.of(str(item["claim"]))
-            if owner.lineage == self._me.lineage:
-                item = followed.items[child] = self.take(child, item)
-                if "ver" not in item and "hd" not in item:
-                    followed.here[child] = item
-            elif owner == Attempt(child) and "fin" not in item:
+            item = followed.items[child] = self.take(child, item)
+            if self.is_mine(item):
+                followed.here[child] = item
+            elif item["claim"] == str(Attempt(child)) and "fin" not in item:
                 followed.handed_off.append(child)
                 (new if landed[child].claimed else old).append(child)
         self._lease(new, old)
         return followed
 
     def take(self, child: int, item: Item) -> Item:
-        """Have this attempt own what an earlier one of its lineage owned.
+        """Have this attempt own what an earlier one of its lineage owns; give the item as it is.
 
-        After that no earlier one can make it official. Raises `Fenced` if a later one owns it.
+        After that no earlier one can make it official. What belongs to others, or is official, is
+        left alone. Raises `Fenced` if a later attempt owns it.
         """
-        while str(item["claim"]) != str(self._me) and "ver" not in item and "hd" not in item:
+        while self.is_mine(item) and item["claim"] != str(self._me):
             if Attempt.of(str(item["claim"])).epoch >= self._me.epoch:
                 raise Fenced
             change = Change(
                 self._info.layout.segment(child),
                 {"claim": str(self._me)},
-                when=(
-                    ("eq", "claim", item["claim"]),
-                    ("missing", "ver"),
-                    ("missing", "hd"),
-                ),
+                when=(("eq", "claim", item["claim"]), ("missing", "ver"), ("missing", "hd")),
             )
             _, item = self._access.change(change, self._info)
         return item

@@ -9,12 +9,14 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from wukong.storage.dynamo.table import client_for, reached
 from wukong.storage.dynamo.together import Together
+from wukong.storage.interface import StorageError
 from wukong.storage.serialisation import Packed, pieces_of
 
 PART_BYTES = 16 * 1024 * 1024
@@ -25,6 +27,11 @@ LARGE_BYTES = 2 * PART_BYTES
 """From this size on, an object goes in parts."""
 
 MOST_PARTS = 10_000
+
+CONFLICT = "ConditionalRequestConflict"
+CONFLICT_PAUSES = (0.1, 0.5, 2.0, 5.0)
+"""Seconds to wait for an earlier call that boto3 has given up, and that S3 is still busy with."""
+
 DELETE_KEYS = 1000
 
 
@@ -65,7 +72,28 @@ class BucketObjects(Objects):
             self._put_parts(name, value)
             return
         with or_existing():
-            self._call("put_object", name, Body=bytes(value), IfNoneMatch="*")
+            self._put(name, bytes(value))
+
+    def _put(self, name: str, body: bytes) -> None:
+        """Write an object; a call that meets another of the same name waits for how that ends.
+
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+        """
+        from botocore.exceptions import ClientError
+
+        for pause in CONFLICT_PAUSES:
+            try:
+                self._call("put_object", name, Body=body, IfNoneMatch="*")
+            except ClientError as error:
+                if error.response["Error"]["Code"] != CONFLICT:
+                    raise
+                time.sleep(pause)
+            else:
+                return
+        raise StorageError(
+            f"bucket {self._bucket}: {name} is still being written by an earlier call",
+            "S3 is disturbed: the run goes on when the lease of this Executor is over.",
+        )
 
     def _put_parts(self, name: str, value: Packed) -> None:
         upload = self._call("create_multipart_upload", name)["UploadId"]
@@ -150,14 +178,18 @@ class BucketObjects(Objects):
             self._client = None
 
     def _call(self, operation: str, name: str | None, **arguments: Any) -> Any:
-        if self._client is None:
-            with self._opening:
-                if self._client is None:
-                    self._client = client_for("s3")
+        client = self.connect()
         if name is not None:
             arguments["Key"] = self._prefix + name
         with reached(f"bucket {self._bucket}"):
-            return getattr(self._client, operation)(Bucket=self._bucket, **arguments)
+            return getattr(client, operation)(Bucket=self._bucket, **arguments)
+
+    def connect(self) -> Any:
+        """Give the client; making one takes a while, and is done once."""
+        with self._opening:
+            if self._client is None:
+                self._client = client_for("s3")
+            return self._client
 
 
 @contextmanager

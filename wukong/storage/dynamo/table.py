@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateItem.ht
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,6 +40,16 @@ UNPROCESSED_SECONDS = 30.0
 """How long what a batch did not process is sent again."""
 
 MOST_CONNECTIONS = 32
+
+ANSWERS = frozenset(
+    {
+        "ConditionalCheckFailedException",
+        "ConditionalRequestConflict",
+        "NoSuchKey",
+        "PreconditionFailed",
+    }
+)
+"""Errors of boto3 that are answers, for the caller to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +158,7 @@ class DynamoTable(Table):
                 pause = min(2 * pause, 2.0)
 
     def change(self, change: Change) -> Outcome:
-        client = self._opened()
+        client = self.connect()
         try:
             reply = self._call("update_item", Key=_key(change.key), **expressions(change))
         except client.exceptions.ConditionalCheckFailedException as error:
@@ -176,7 +187,7 @@ class DynamoTable(Table):
             options["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def _call(self, operation: str, **arguments: Any) -> Any:
-        client = self._opened()
+        client = self.connect()
         if operation not in {"batch_get_item", "batch_write_item"}:
             arguments["TableName"] = self._name
         with reached(f"DynamoDB table {self._name}"):
@@ -185,13 +196,12 @@ class DynamoTable(Table):
             self.ahead = ahead_of(reply)
         return reply
 
-    def _opened(self) -> Any:
+    def connect(self) -> Any:
         """Give the client; making one takes a while, and is done once."""
-        if self._client is None:
-            with self._opening:
-                if self._client is None:
-                    self._client = client_for("dynamodb")
-        return self._client
+        with self._opening:
+            if self._client is None:
+                self._client = client_for("dynamodb")
+            return self._client
 
     def close(self) -> None:
         """Give back the connections."""
@@ -213,7 +223,8 @@ def client_for(service: str) -> Any:
     from botocore.exceptions import BotoCoreError
 
     try:
-        session: Any = Session()
+        # boto3 itself reads AWS_DEFAULT_REGION only; a function has both.
+        session: Any = Session(region_name=os.environ.get("AWS_REGION") or None)
         return session.client(
             service,
             config=Config(
@@ -234,8 +245,6 @@ def client_for(service: str) -> Any:
 
 def _is_embedded() -> bool:
     """Tell whether the endpoint has no host names for buckets."""
-    import os
-
     return os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
 
 
@@ -248,7 +257,7 @@ def reached(what: str) -> Iterator[None]:
         yield
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
-        if code in {"ConditionalCheckFailedException", "NoSuchKey", "PreconditionFailed"}:
+        if code in ANSWERS:
             raise
         raise StorageError(f"{what}: {error}", hint_for(code)) from error
     except BotoCoreError as error:

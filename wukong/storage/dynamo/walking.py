@@ -28,26 +28,39 @@ class Walk:
         self._effects = Effects(access, info, me)
         self._open: dict[int, Item] = {}
         self._has_repeated = False
+        self._taken: set[int] = set()
+        """What has been visited as ours; what was not may become ours by an effect."""
 
     def owned(self, front: Sequence[int]) -> dict[int, Item]:
         """Give the items of segments to run, by number, that can be reached from a front."""
-        found, todo = set(front), list(front)
+        todo = list(front)
         while todo:
             keys = {self._info.layout.segment(number): number for number in todo}
             items = self._access.table.get(list(keys))
             following = self._access.together(
                 [self._visiting(keys[key], item) for key, item in items.items()]
             )
-            todo = sorted({child for some in following for child in some} - found)
-            found.update(todo)
+            todo = sorted({child for some in following for child in some} - self._taken)
             if self._has_repeated:
                 self._keep({*self._open, *todo})
         self._access.fronts.put((self._info.layout.run, str(self._me)), frozenset(self._open))
+        self._look_again()
         return {
             number: item
             for number, item in sorted(self._open.items())
             if self._has_inputs(number, item)
         }
+
+    def _look_again(self) -> None:
+        """Read again what lacked an input when it was visited: an effect may have brought it."""
+        layout = self._info.layout
+        keys = {
+            layout.segment(number): number
+            for number, item in self._open.items()
+            if not self._has_inputs(number, item)
+        }
+        found = self._access.table.get(list(keys)) if keys else {}
+        self._open |= {keys[key]: item for key, item in found.items()}
 
     def _keep(self, front: Collection[int]) -> None:
         """Write down how far the walk has come, so that nobody needs to repeat it."""
@@ -68,9 +81,10 @@ class Walk:
     def _visit(self, number: int, item: Item) -> list[int]:
         """Take a segment over or repeat its effects; give its children that the lineage owns."""
         if number != self._me.lineage:
+            item = self._effects.take(number, item)
             if not self._is_ours(item):
                 return []
-            item = self._effects.take(number, item)
+        self._taken.add(number)
         known = known_of(self._access, self._info, number, item)
         children = [child for child, _, _ in known.fixed.children]
         if "ver" in item:
