@@ -37,6 +37,7 @@ def test_where_nobody_says_anything_the_template_decides_or_the_stack_stays_as_i
 def test_an_address_is_the_storage_url() -> None:
     assert asked(url=GIVEN, configured=HERE) == {"Storage": "url", "StoreUrl": GIVEN}
     assert asked(configured=HERE) == {"Storage": "url", "StoreUrl": HERE}
+    assert asked(configured=HERE, current=URL) == {"StoreUrl": HERE}, "as it is, but for that"
     assert asked(URL, configured=HERE, current=DYNAMODB) == {"Storage": "url", "StoreUrl": HERE}
 
 

@@ -59,6 +59,9 @@ class Choice:
         match self.kind or self._implied(current):
             case None:
                 return {}
+            case StorageKind.URL if self.kind is None and current is StorageKind.URL:
+                # An address alone is enough for that, whatever the parameter Storage says.
+                return {"StoreUrl": self._address(StorageKind.URL)}
             case StorageKind.URL:
                 return {"Storage": "url", "StoreUrl": self._address(StorageKind.URL)}
             case StorageKind.VALKEY if self.is_embedded:
