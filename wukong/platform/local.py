@@ -88,15 +88,14 @@ class LocalPlatform(QueuePlatform):
 
     Parameters
     ----------
-    def __init__(
-        self,
-        store_url: str,
-        workers: int,
-        queue_url: str | None = None,
-        bundles: str | None = None,
-    ) -> None:
-        self._queue_url = queue_url or store_url
-        super().__init__(self._queue_url, uuid.uuid4().hex, workers)
+    store_url
+        Where runs are.
+    workers
+        How many worker processes.
+    queue_url
+        The Valkey server that has the queue, if the store is none.
+    bundles
+        A folder with a manifest and overflow bundles, which workers import from; None for none.
 
     Raises
     ------
