@@ -37,8 +37,10 @@ from wukong.graph.normalise import Normalised, normalise
 from wukong.keeping import Keeper, Surroundings
 from wukong.ledger import Ledger
 from wukong.opening import located, open_platform, workers_of
+from wukong.platform import tracing
 from wukong.platform.context import inside_function
 from wukong.platform.interface import Platform
+from wukong.platform.traced import traced
 from wukong.record import RunRecord
 from wukong.runs import Run
 from wukong.stack.valkey import EmbeddedValkey
@@ -317,9 +319,12 @@ class Client:
             storage, platform = self._connect()
             self._ledger.check_memory(options, platform)
             self._ledger.check_budget(options, platform, lambda: self._estimate(graph, options))
-            begun = submit(uuid.uuid4().hex, graph, keys, storage, platform, options)
+            name = uuid.uuid4().hex
+            trace = tracing.begin("wukong.run", attributes={"wukong.run": name})
+            with trace.here():
+                begun = submit(name, graph, keys, storage, platform, options)
             watch = self._ledger.watch(followers, options, platform, begun)
-            return self._note(Run(begun, storage, platform, watch, self._keeper))
+            return self._note(Run(begun, storage, platform, watch, self._keeper, trace))
 
         return begin
 
@@ -375,7 +380,7 @@ class Client:
             if self._storage is None or self._platform is None:
                 config = located(self.config)
                 url = config.store.url or self._embedded_store()
-                self._storage = open_storage(url)
+                self._storage = traced(open_storage(url))
                 self._open.callback(self._storage.close)
                 self._storage.ping()
                 queue = self._queue_beside(url)

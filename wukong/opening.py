@@ -33,7 +33,7 @@ def open_platform(
         case "local":
             from wukong.platform.local import LocalPlatform
 
-            return LocalPlatform(url, workers, queue_url)
+            return LocalPlatform(url, workers, queue_url, config.local.bundles)
         case "aws":
             from wukong.platform.aws import AwsPlatform, LambdaGateway
 

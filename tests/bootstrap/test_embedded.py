@@ -93,7 +93,7 @@ def test_what_is_live_is_configured_as_the_stack_says(stack: Stack) -> None:
     assert (invoker["MemorySize"], invoker["Timeout"]) == (512, 300)
     store = stack.outputs["StoreUrl"]
     assert store.startswith("dynamodb+s3://"), "a table, where nobody says otherwise"
-    variables = {"WUKONG_PLATFORM": "aws", "WUKONG_STORE_URL": store}
+    variables = {"WUKONG_PLATFORM": "aws", "WUKONG_STORE_URL": store, "WUKONG_METRICS": "on"}
     for name, found in zip(stack.functions, (executor, invoker), strict=True):
         assert found["Environment"]["Variables"] == variables
         assert found["LoggingConfig"]["LogGroup"] == f"/aws/lambda/{name}"

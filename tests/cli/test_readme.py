@@ -124,6 +124,7 @@ def test_the_commands_for_aws_and_the_ways_to_redeploy_work_in_order(shell: Shel
     shell.run("wukong local up")
     shell.run('eval "$(wukong local env)"')
     shell.run("aws s3 mb s3://my-bucket")
+    shell.run("echo idna > few.txt")
     here = Target.this_machine()
 
     def adapted(command: str) -> str:
@@ -132,6 +133,8 @@ def test_the_commands_for_aws_and_the_ways_to_redeploy_work_in_order(shell: Shel
             command += " Embedded=true"
         for theirs, ours in {
             "MY-BUCKET": "my-bucket",
+            # Those are large; tests/embedded/test_layered.py deploys them.
+            "--layers numpy,scipy,dask": "--layers few=few.txt",
             "ACCOUNT-REGION": f"{ACCOUNT}-{REGION}",
             "python3.13": here.runtime,
             "arm64": here.architecture,

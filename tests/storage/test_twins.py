@@ -198,7 +198,7 @@ def test_the_lua_file_and_its_twin_answer_alike(
     valkey.close()
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(
     graphs(),
     st.sampled_from([0, 0, 1, 2]),

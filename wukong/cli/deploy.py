@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from wukong.cli import layers
 from wukong.cli.output import Output
 from wukong.cli.package import target_of
 from wukong.cli.storing import Choice, ensure_network, network_of, sentence, told
@@ -18,7 +19,7 @@ from wukong.packaging.build import build_bootstrap, build_deployment
 from wukong.packaging.target import Target
 from wukong.stack.cloudformation import Stack
 from wukong.stack.embedded import is_in_use
-from wukong.stack.releases import Release, Releases
+from wukong.stack.releases import Noted, Release, Releases
 from wukong.stack.stores import StorageKind, kind_of
 
 TEMPLATE = "template-bootstrap.yaml"
@@ -46,15 +47,16 @@ class Wishes:
     package: Path | None = None
     runtime: str | None = None
     arch: str | None = None
+    layers: Sequence[str] | None = None
+    bundles: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         """Refuse a parameter that is none, before anything is asked of AWS."""
         dict(map(_parameter, self.parameters))
 
-    @property
-    def target(self) -> Target:
-        """What the packages are built for."""
-        return target_of(self.runtime, self.arch)
+    def target(self, config: Config) -> Target:
+        """Give what the packages are built for."""
+        return target_of(self.runtime, self.arch, config.packages)
 
     def given(self, config: Config, current: StorageKind | None) -> dict[str, str]:
         """Give the template's parameters; those that are not named keep their values.
@@ -68,37 +70,71 @@ class Wishes:
         choice = Choice(self.storage, self.store_url, config.store.url, is_in_use())
         if "Storage" not in given:
             given = {**choice.parameters(current), **given}
-        given.setdefault("Runtime", self.target.runtime)
-        given.setdefault("Architecture", self.target.architecture)
+        given.setdefault("Runtime", self.target(config).runtime)
+        given.setdefault("Architecture", self.target(config).architecture)
         if is_in_use():
             given.setdefault("Embedded", "true")
         return given
+
+    def references(self, config: Config, where: Stack) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Give the layers that the Executor is to have, and the overflow bundles."""
+        said = layers.references_of(self.layers, config.packages)
+        over = self.bundles if self.bundles is not None else config.packages.bundles
+        stack = where.describe()
+        before: Noted = Noted(None, None)
+        if (said is None or over is None) and stack is not None and stack.get("Outputs"):
+            before = Releases(where, endpoint_url=config.aws_lambda.endpoint_url).noted()
+        given = dict(map(_parameter, self.parameters))
+        has_package = self.package is not None
+        asked = layers.deployed_references(
+            said, given, stack, before.layers, has_package=has_package
+        )
+        found, over = layers.parted(asked, before.bundles if over is None else over)
+        return found, () if has_package else over
 
 
 def deploy(out: Output, wishes: Wishes) -> None:
     """Create or update the stack, upload the package, and wait until it is live."""
     config = load_config()
-    where = stack_of(wishes.stack, config)
+    where, target = stack_of(wishes.stack, config), wishes.target(config)
     before = outputs_of(where)
     given = wishes.given(config, kind_of(before))
-    if network := network_of(given):
-        ensure_network(out, network, where, template_file(NETWORK_TEMPLATE), given)
-    with tempfile.TemporaryDirectory() as folder:
-        bootstrap = build_bootstrap(wishes.target, Path(folder) / "bootstrap.zip")
+    references, over = wishes.references(config, where)
+    names = layers.names_of(references)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        # All that can be wrong with what is built is found before anything is changed.
+        built = layers.build(out, references, target, folder, over)
+        package = wishes.package
+        if package is None:
+            zipped = folder / "deployment.zip"
+            deployment = build_deployment(target, zipped, names, built.bundles)
+            package = deployment.path
+            if built.layers:
+                layers.show(out, deployment, built.layers)
+            if built.bundles:
+                layers.show_bundles(out, built.bundles)
+        bootstrap = build_bootstrap(target, folder / "bootstrap.zip")
+        if network := network_of(given):
+            ensure_network(out, network, where, template_file(NETWORK_TEMPLATE), given)
         changed = where.deploy(wishes.template or template_file(), bootstrap.path, given)
         out.say(f"Stack {where.name}: {'deployed' if changed else 'unchanged'}.")
         after = where.outputs()
         _discard(out, where, before, after)
-        package = wishes.package
-        if package is None:
-            package = build_deployment(wishes.target, Path(folder) / "deployment.zip").path
         releases = Releases(where, endpoint_url=config.aws_lambda.endpoint_url)
-        uploaded = releases.upload(package)
+        # The package names its layers, so they come first.
+        new = layers.upload(out, built.layers, releases)
+        uploaded = releases.upload(package, None if wishes.package else Noted(references, over))
     out.say(f"Uploaded {package.name} to {releases.bucket}; its event deploys it.")
-    release = releases.wait_until_live(uploaded, LIVE_SECONDS)
+    release = releases.wait_until_live(uploaded, LIVE_SECONDS, exactly=bool(new))
     show(out, release)
     out.say(sentence(after))
-    deployed = {"stack": where.name, "stack_changed": changed, "storage": told(after)}
+    deployed = {
+        "stack": where.name,
+        "stack_changed": changed,
+        "storage": told(after),
+        "layers": new,
+    }
     out.give({**deployed, **release.answer})
 
 

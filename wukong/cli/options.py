@@ -28,6 +28,22 @@ Architecture = Annotated[
     str | None,
     typer.Option("--arch", metavar="ARCH", help="x86_64 or arm64; default: this machine's."),
 ]
+Layers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--layers",
+        metavar="NAMES",
+        help="Such as numpy,dask or NAME=FILE, a requirements file; default: the configuration's.",
+    ),
+]
+Bundles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--bundle",
+        metavar="NAMES",
+        help="What does not fit: named as --layers, fetched by Executors when it is imported.",
+    ),
+]
 Parameters = Annotated[
     list[str] | None,
     typer.Option(

@@ -9,16 +9,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from wukong.cli import layers
 from wukong.cli.deploy import Wishes, outputs_of, refuse_failure, template_file
 from wukong.cli.output import Output
 from wukong.cli.storing import network_of
 from wukong.cli.where import stack_of
 from wukong.config import load_config
 from wukong.packaging.build import build_deployment
+from wukong.packaging.target import Target
+from wukong.platform.overflow import OverflowBundle
 from wukong.stack.cloudformation import Stack
 from wukong.stack.releases import Releases
 from wukong.stack.stores import kind_of
@@ -33,11 +36,16 @@ def plan(out: Output, wishes: Wishes) -> None:
     where = stack_of(wishes.stack, config)
     given = wishes.given(config, kind_of(outputs_of(where)))
     template = (wishes.template or template_file()).read_text(encoding="utf-8")
-    code = _code_sha256(wishes)
     found = where.describe()
+    references, over = wishes.references(config, where)
+    names = layers.names_of(references)
+    with tempfile.TemporaryDirectory() as folder:
+        built = layers.build(out, references, wishes.target(config), Path(folder), over)
+        code = _code_sha256(wishes, wishes.target(config), names, built.bundles)
     if found is None:
         lines = [f"stack {where.name} would be created", *_network(where, given)]
         lines += [f"parameter {k}: {_shown(k, v)}" for k, v in sorted(given.items())]
+        lines += [f"layer {name} would be attached" for name in names]
         _tell(out, where.name, [*lines, f"package {code[:12]} would be the first release"], [])
         return
     stack = _network(where, given) + _stack_changes(where, found, given, template)
@@ -45,6 +53,16 @@ def plan(out: Output, wishes: Wishes) -> None:
     live = releases.status()
     if live.code_sha256 != code:
         stack.append(f"package: {(live.code_sha256 or 'none')[:12]} -> {code[:12]}")
+    stack += [
+        f"layer {one.name}: {one.archive.sha256[:12]} would be uploaded"
+        for one in built.layers
+        if not releases.has_layer(one.name, one.archive.sha256)
+    ]
+    stack += [
+        f"bundle {one.name}: {one.digest[:12]} would be uploaded"
+        for one in built.bundles
+        if releases.missing_parts(one.parts)
+    ]
     answer = releases.ask({"action": "plan"})
     refuse_failure(answer)
     _tell(out, where.name, stack, list(answer.answer.get("plan", [])) or [_message(answer.answer)])
@@ -91,13 +109,16 @@ def _without_code(template: str) -> list[str]:
     return [line for line in template.splitlines() if not line.strip().startswith("CodeUri:")]
 
 
-def _code_sha256(wishes: Wishes) -> str:
+def _code_sha256(
+    wishes: Wishes, target: Target, names: Sequence[str], bundles: Sequence[OverflowBundle]
+) -> str:
     """Give the hash of the package, as Lambda knows it; it is built if it was not given."""
     if wishes.package is not None:
         data = wishes.package.read_bytes()
     else:
         with tempfile.TemporaryDirectory() as folder:
-            data = build_deployment(wishes.target, Path(folder) / "x.zip").path.read_bytes()
+            zipped = Path(folder) / "deployment.zip"
+            data = build_deployment(target, zipped, names, bundles).path.read_bytes()
     return base64.b64encode(hashlib.sha256(data).digest()).decode()
 
 

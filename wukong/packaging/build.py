@@ -5,20 +5,26 @@ Our packages are named as strings and never imported: nothing in `wukong` knows 
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from wukong.errors import WukongError
 from wukong.packaging import archive
 from wukong.packaging.archive import Archive
-from wukong.packaging.bytecode import beside, bytecode_of, instead_of
+from wukong.packaging.bytecode import beside, bytecode_of, in_place
 from wukong.packaging.target import Target
 from wukong.packaging.vendor import BOOTSTRAP, DEPLOYMENT, vendor
+from wukong.platform.overflow import MANIFEST, OverflowBundle, storage_mb
 
 KERNEL = ("__init__.py", "errors.py", "messages.py", "graph", "storage", "platform")
 """The parts of `wukong` that Executor and Invoker import; tests/test_layers.py holds them to it."""
+
+LEAST_STORAGE_MB = 512
+"""What every function has: https://docs.aws.amazon.com/lambda/latest/dg/configuration-ephemeral-storage.html"""
 
 _SUFFIXES = frozenset({".py", ".lua"})
 
@@ -27,8 +33,21 @@ class BuildError(WukongError):
     """A package of ours that is not where it should be, or is not Python."""
 
 
-def build_deployment(target: Target, out: Path) -> Archive:
+def build_deployment(
+    target: Target,
+    out: Path,
+    layers: Sequence[str] = (),
+    bundles: Sequence[OverflowBundle] = (),
+) -> Archive:
     """Write deployment.zip: the Executor, the Invoker, and what they run on.
+
+    Parameters
+    ----------
+    layers
+        Names in the bucket, or ARNs, of the layers that the Executor is to have; the zip's manifest
+        says so to the bootstrap.
+    bundles
+        Overflow bundles that belong to it; its manifest names them, and asks for the disk.
 
     Raises
     ------
@@ -36,7 +55,29 @@ def build_deployment(target: Target, out: Path) -> Archive:
         If something that belongs into it cannot be found or does not compile.
     """
     own = {**_package("executor"), **_package("invoker"), **_package("wukong", KERNEL)}
-    return _build(own, DEPLOYMENT, target, out)
+    with tempfile.TemporaryDirectory() as scratch:
+        described = _manifest(layers, bundles, Path(scratch))
+        return _build({**own, **described}, DEPLOYMENT, target, out)
+
+
+def _manifest(
+    layers: Sequence[str], bundles: Sequence[OverflowBundle], scratch: Path
+) -> dict[str, Path]:
+    """Write down what the release wants besides what the stack says."""
+    if not layers and not bundles:
+        return {}
+    file = scratch / MANIFEST
+    file.write_bytes(manifest_of(layers, bundles))
+    return {MANIFEST: file}
+
+
+def manifest_of(layers: Sequence[str], bundles: Sequence[OverflowBundle]) -> bytes:
+    """Give the manifest of a package with these layers and bundles."""
+    content: dict[str, Any] = {"executor": {"layers": list(layers)} if layers else {}}
+    if bundles:
+        content["executor"]["ephemeral_storage"] = max(LEAST_STORAGE_MB, storage_mb(bundles))
+        content["bundles"] = [bundle.to_manifest() for bundle in bundles]
+    return json.dumps(content).encode()
 
 
 def build_bootstrap(target: Target, out: Path) -> Archive:
@@ -44,10 +85,15 @@ def build_bootstrap(target: Target, out: Path) -> Archive:
     return _build(_package("bootstrap"), BOOTSTRAP, target, out)
 
 
-def build_all(target: Target, folder: Path) -> tuple[Archive, Archive]:
+def build_all(
+    target: Target,
+    folder: Path,
+    layers: Sequence[str] = (),
+    bundles: Sequence[OverflowBundle] = (),
+) -> tuple[Archive, Archive]:
     """Write deployment.zip and bootstrap.zip, in this order, into a folder."""
     return (
-        build_deployment(target, folder / "deployment.zip"),
+        build_deployment(target, folder / "deployment.zip", layers, bundles),
         build_bootstrap(target, folder / "bootstrap.zip"),
     )
 
@@ -60,20 +106,12 @@ def _build(own: Mapping[str, Path], others: Sequence[str], target: Target, out: 
     with tempfile.TemporaryDirectory() as scratch:
         bytecode = bytecode_of({**theirs, **own}, Path(scratch))
         _check_compiled(own, bytecode, target)
-        return archive.write({**_compiled(theirs, bytecode), **_with(own, bytecode)}, out)
+        return archive.write({**in_place(theirs, bytecode), **_with(own, bytecode)}, out)
 
 
 def _with(own: Mapping[str, Path], bytecode: Mapping[str, Path]) -> dict[str, Path]:
     """Give our sources, whose lines tracebacks show, and their bytecode."""
     return {**own, **{beside(inside): bytecode[inside] for inside in own if inside in bytecode}}
-
-
-def _compiled(theirs: Mapping[str, Path], bytecode: Mapping[str, Path]) -> dict[str, Path]:
-    """Give others' files with bytecode in place of the sources: twice would be twice the size."""
-    return {
-        instead_of(inside) if inside in bytecode else inside: bytecode.get(inside, file)
-        for inside, file in theirs.items()
-    }
 
 
 def _check_compiled(own: Mapping[str, Path], bytecode: Mapping[str, Path], target: Target) -> None:

@@ -18,6 +18,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from valkey import Valkey
@@ -26,6 +27,7 @@ from valkey.exceptions import ValkeyError
 from wukong.messages import ExecutorEvent, InvokerReport, Targets
 from wukong.platform.handlers import EXECUTOR
 from wukong.platform.interface import Death, Platform, PlatformError
+from wukong.platform.overflow import PLACE
 
 MOST_DEATHS = 10
 """After so many deaths of workers during one run it is not going to get anywhere."""
@@ -92,6 +94,8 @@ class LocalPlatform(QueuePlatform):
         How many worker processes.
     queue_url
         The Valkey server that has the queue, if the store is none.
+    bundles
+        A folder with a manifest and overflow bundles, which workers import from; None for none.
 
     Raises
     ------
@@ -99,10 +103,17 @@ class LocalPlatform(QueuePlatform):
         From `check`, if workers keep dying.
     """
 
-    def __init__(self, store_url: str, workers: int, queue_url: str | None = None) -> None:
+    def __init__(
+        self,
+        store_url: str,
+        workers: int,
+        queue_url: str | None = None,
+        bundles: str | None = None,
+    ) -> None:
         self._queue_url = queue_url or store_url
         super().__init__(self._queue_url, uuid.uuid4().hex, workers)
         self._store_url = store_url
+        self._bundles = {} if bundles is None else {PLACE: f"file:{Path(bundles).resolve()}"}
         self._deaths = 0
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
         for _ in range(workers):
@@ -171,7 +182,7 @@ class LocalPlatform(QueuePlatform):
         }
         self._workers[name] = subprocess.Popen(
             [sys.executable, "-m", "wukong.platform.worker"],
-            env={**MEMORY, **os.environ, **settings},
+            env={**MEMORY, **os.environ, **self._bundles, **settings},
             stdin=subprocess.DEVNULL,
         )
 

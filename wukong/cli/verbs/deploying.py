@@ -24,17 +24,24 @@ def package(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the zips go: dist.")] = Path(
         "dist"
     ),
+    layers: options.Layers = None,
+    bundle: options.Bundles = None,
     runtime: options.Runtime = None,
     arch: options.Architecture = None,
+    here: Annotated[
+        bool, typer.Option("--here", help="For this machine's workers, not for Lambda.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Build deployment.zip and bootstrap.zip.
+    """Build deployment.zip, bootstrap.zip, and layers with what tasks import.
 
     Example: wukong package --runtime python3.13 --arch arm64
+    Example: wukong package --layers numpy,dask --out build
+    Example: wukong package --layers numpy,scipy,dask --bundle dask-ml
     """
     from wukong.cli.package import package as act
 
-    act(Output(as_json=as_json), out, runtime, arch)
+    act(Output(as_json=as_json), out, runtime, arch, layers, bundle, here=here)
 
 
 def plan(
@@ -44,6 +51,8 @@ def plan(
     parameter: options.Parameters = None,
     template: options.Template = None,
     package: options.Package = None,
+    layers: options.Layers = None,
+    bundle: options.Bundles = None,
     runtime: options.Runtime = None,
     arch: options.Architecture = None,
     as_json: options.Json = False,
@@ -55,8 +64,10 @@ def plan(
     from wukong.cli.deploy import Wishes
     from wukong.cli.plan import plan as act
 
-    said = tuple(parameter or ())
-    wishes = Wishes(stack, storage, store_url, said, template, package, runtime, arch)
+    wishes = Wishes(
+        *(stack, storage, store_url, tuple(parameter or ()), template, package),
+        *(runtime, arch, layers, bundle),
+    )
     act(Output(as_json=as_json), wishes)
 
 
@@ -67,6 +78,8 @@ def deploy(
     parameter: options.Parameters = None,
     template: options.Template = None,
     package: options.Package = None,
+    layers: options.Layers = None,
+    bundle: options.Bundles = None,
     runtime: options.Runtime = None,
     arch: options.Architecture = None,
     as_json: options.Json = False,
@@ -78,8 +91,10 @@ def deploy(
     from wukong.cli.deploy import Wishes
     from wukong.cli.deploy import deploy as act
 
-    said = tuple(parameter or ())
-    wishes = Wishes(stack, storage, store_url, said, template, package, runtime, arch)
+    wishes = Wishes(
+        *(stack, storage, store_url, tuple(parameter or ()), template, package),
+        *(runtime, arch, layers, bundle),
+    )
     act(Output(as_json=as_json), wishes)
 
 

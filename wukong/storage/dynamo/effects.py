@@ -133,16 +133,18 @@ class Effects:
         for this lineage when their last input arrived, and are handed off after all.
         """
         kept = 0
-        live = self._live() if self._info.most_live else -1
+        live: int | None = None
         calls: dict[int, Callable[[], Landed | None]] = {}
         alone = {one[0] for one in single}
         for one in children:
             child = one[0]
             known = landed.get(child)
             is_free = child in alone or (known is not None and known.claimed)
-            stays = not kept or 0 < self._info.most_live <= live
-            if is_free and not stays:
-                live += 1
+            stays = not kept
+            if is_free and kept and self._info.most_live:
+                live = self._live() if live is None else live
+                stays = live >= self._info.most_live
+                live += not stays
             if child in alone:
                 claim = str(self._me if stays else Attempt(child))
                 calls[child] = self._arriving(one, number, output, claim)

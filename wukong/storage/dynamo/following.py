@@ -1,7 +1,7 @@
 """What clients and Executors read of a run: news, progress, outputs, notes; and freeing outputs.
 
-DynamoDB tells nobody anything, so a client looks for news again and again, more and more rarely
-while there are none. A bookmark is the roots that have been told, as ranges.
+DynamoDB tells nobody anything, so a client looks for news again and again: at first often, and the
+longer there were none, the more rarely. A bookmark is the roots that have been told, as ranges.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 
-from wukong.storage.dynamo.access import Access, RunInfo
+from wukong.storage.dynamo.access import Access, Recent, RunInfo
 from wukong.storage.dynamo.counting import is_idle
 from wukong.storage.dynamo.items import (
     BLOCK,
@@ -24,8 +24,9 @@ from wukong.storage.dynamo.items import (
 from wukong.storage.dynamo.table import Change, Item
 from wukong.storage.interface import DataRef, News, RunState, RunStatus
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0
-"""Seconds between two looks for news. A look costs two read units in a small run."""
+SHORTEST_PAUSE, LONGEST_PAUSE, SHARE = 0.05, 1.0, 0.1
+"""Seconds between two looks for news: a tenth of how long there were none, within these bounds. So
+a run seems a tenth longer at most, or a second. A look costs 1.5 read units in a small run."""
 
 NOTE_BYTES = 8192
 """Above this an object is cheaper than so many write units."""
@@ -39,6 +40,7 @@ class Following:
     def __init__(self, access: Access) -> None:
         self._access = access
         self._noted = 0
+        self._quiet_since: Recent[str, float] = Recent(64)
 
     def stop(self, run: str, state: RunState, failure: bytes) -> bool:
         """End a running run; False if it had ended already."""
@@ -73,17 +75,19 @@ class Following:
     def news(self, run: str, bookmark: str, timeout: float) -> News:
         """Wait for roots or the end."""
         told, has_ended = _read_bookmark(bookmark)
-        until = time.monotonic() + timeout
-        pause = FIRST_PAUSE
+        began = time.monotonic()
+        since = self._quiet_since.get(run) or began
         while True:
             info = self._access.info(run, fresh=True)
             roots = set() if info is None else self._roots(info)
             ended = info is not None and info.state is not RunState.RUNNING
-            left = until - time.monotonic()
-            if roots - told or (ended and not has_ended) or left <= 0:
+            now = time.monotonic()
+            is_new = bool(roots - told) or (ended and not has_ended)
+            self._quiet_since.put(run, now if is_new else since)
+            if is_new or now >= began + timeout:
                 break
-            time.sleep(min(pause, left))
-            pause = min(2 * pause, LONGEST_PAUSE)
+            pause = min(max(SHARE * (now - since), SHORTEST_PAUSE), LONGEST_PAUSE)
+            time.sleep(min(pause, began + timeout - now))
         return News(
             tuple(sorted(roots - told)),
             info.state if info is not None and ended and not has_ended else None,
