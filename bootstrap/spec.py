@@ -83,6 +83,14 @@ CLEARED: Final[Mapping[str, Any]] = {
 """What `null` means: what Lambda has where nothing was ever set. For the other fields that is the
 default, or None."""
 
+VARIABLES: Final[Mapping[str, str]] = {
+    "bundle_place": "WUKONG_BUNDLES",
+    "exec_wrapper": "AWS_LAMBDA_EXEC_WRAPPER",
+    "metrics": "WUKONG_METRICS",
+}
+"""Fields that are variables of a function, of which a template need not know the others.
+https://docs.aws.amazon.com/lambda/latest/dg/runtimes-modify.html#runtime-wrapper"""
+
 RESERVED_VARIABLES = frozenset(
     {
         "_HANDLER",
@@ -217,6 +225,8 @@ class FunctionFields(Wishes):
     subnet_ids: Annotated[Names, Field(max_length=16)] = ()
     security_group_ids: Annotated[Names, Field(max_length=5)] = ()
     tracing: Literal["Active", "PassThrough"] | None = None
+    exec_wrapper: Annotated[str, Field(pattern=r"^(/.+)?$")] | None = None
+    metrics: Literal["on", "off", ""] | None = None
     log_group: str | None = None
     log_format: Literal["Text", "JSON"] | None = None
     snap_start: Literal["None", "PublishedVersions"] | None = None
@@ -234,11 +244,31 @@ class FunctionWishes(FunctionFields):
     role: Annotated[str, Field(pattern=r"^arn:[^:]+:iam::\d{12}:role/.+$")] = ""
 
 
+class PartFields(Wishes):
+    """A zip that holds a part of an overflow bundle: its key, SHA-256 and bytes."""
+
+    key: Annotated[str, Field(pattern=r"^bundles/[A-Za-z0-9._-]{1,200}\.zip$")]
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    size: Annotated[int, Field(ge=1)]
+
+
+class BundleFields(Wishes):
+    """An overflow bundle, which Executors fetch from the package's bucket (bundles.py)."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
+    python: Annotated[str, Field(pattern=r"^3\.1[1-9]$")]
+    unpacked: Annotated[int, Field(ge=1)]
+    modules: tuple[str, ...]
+    versions: dict[str, str]
+    parts: Annotated[tuple[PartFields, ...], Field(min_length=1)]
+
+
 class Manifest(Wishes):
     """`wukong.json` in a deployment package: how its functions want to be configured."""
 
     executor: FunctionFields = FunctionFields()
     invoker: FunctionFields = FunctionFields()
+    bundles: Annotated[tuple[BundleFields, ...], Field(max_length=16)] = ()
 
     def said(self) -> dict[str, Any]:
         """Give only the fields that were given."""
@@ -287,6 +317,8 @@ class FunctionSpec:
     subnet_ids: tuple[str, ...] | Unset = UNSET
     security_group_ids: tuple[str, ...] | Unset = UNSET
     tracing: str | Unset = UNSET
+    exec_wrapper: str | Unset | None = UNSET
+    metrics: str | Unset | None = UNSET
     log_group: str | Unset | None = UNSET
     log_format: str | Unset = UNSET
     snap_start: str | Unset = UNSET
@@ -294,6 +326,7 @@ class FunctionSpec:
     asynchronous_retries: int | Unset | None = UNSET
     failure_destination: str | Unset | None = UNSET
     tags: Mapping[str, str] | Unset = UNSET
+    bundle_place: str = ""
 
     @property
     def invoke(self) -> str:
@@ -341,7 +374,11 @@ class FunctionSpec:
 
     def _environment(self, current: Mapping[str, str]) -> dict[str, str]:
         """Give the wanted variables: ours always, the others as wished or as they are."""
-        variables = dict(_or(self.environment, current))
+        told = {variable: getattr(self, name) for name, variable in VARIABLES.items()}
+        cleared = {variable for variable, value in told.items() if not value}
+        kept = {name: value for name, value in current.items() if name not in cleared}
+        variables = dict(_or(self.environment, kept))
+        variables |= {name: value for name, value in told.items() if value and value is not UNSET}
         url = _or(self.store_url, current.get("WUKONG_STORE_URL", ""))
         return variables | {"WUKONG_PLATFORM": "aws", "WUKONG_STORE_URL": url}
 

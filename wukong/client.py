@@ -37,12 +37,14 @@ from wukong.graph.normalise import Normalised, normalise
 from wukong.keeping import Keeper, Surroundings
 from wukong.ledger import Ledger
 from wukong.opening import open_platform, workers_of
+from wukong.platform import tracing
 from wukong.platform.context import inside_function
 from wukong.platform.interface import Platform
+from wukong.platform.traced import traced
 from wukong.record import RunRecord
 from wukong.runs import Run
 from wukong.stack.valkey import EmbeddedValkey
-from wukong.storage import Storage, StorageError, open_storage
+from wukong.storage import Storage, StorageError, is_valkey, open_storage
 from wukong.submission import submit
 from wukong.view import client_html, client_text
 
@@ -317,9 +319,12 @@ class Client:
             storage, platform = self._connect()
             self._ledger.check_memory(options, platform)
             self._ledger.check_budget(options, platform, lambda: self._estimate(graph, options))
-            begun = submit(uuid.uuid4().hex, graph, keys, storage, platform, options)
+            name = uuid.uuid4().hex
+            trace = tracing.begin("wukong.run", attributes={"wukong.run": name})
+            with trace.here():
+                begun = submit(name, graph, keys, storage, platform, options)
             watch = self._ledger.watch(followers, options, platform, begun)
-            return self._note(Run(begun, storage, platform, watch, self._keeper))
+            return self._note(Run(begun, storage, platform, watch, self._keeper, trace))
 
         return begin
 
@@ -374,12 +379,19 @@ class Client:
         with self._opening:
             if self._storage is None or self._platform is None:
                 url = self.config.store.url or self._embedded_store()
-                self._storage = open_storage(url)
+                self._storage = traced(open_storage(url))
                 self._open.callback(self._storage.close)
                 self._storage.ping()
-                self._platform = open_platform(self.config, url, self._storage)
+                queue = self._queue_beside(url)
+                self._platform = open_platform(self.config, url, self._storage, queue)
                 self._open.callback(self._platform.close)
             return self._storage, self._platform
+
+    def _queue_beside(self, url: str) -> str | None:
+        """Start a Valkey for the queue of worker processes, if the store is none."""
+        if self.config.platform != "local" or is_valkey(url):
+            return None
+        return self._open.enter_context(EmbeddedValkey()).url
 
     def _embedded_store(self) -> str:
         match self.config.platform:

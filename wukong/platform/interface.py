@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from wukong.errors import WukongError
 from wukong.messages import ExecutorEvent, InvokerReport, Start, Targets
-from wukong.platform.environment import Environment, Probe
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from wukong.platform.environment import Environment, Probe
 
 SHARES = 4
 """A group is at most one of so many shares of what is left for each Executor."""
@@ -56,6 +59,9 @@ class Platform(abc.ABC):
 
     parallelism: int | None = None
     """How many Executors can run at once; None where there is no end to them."""
+
+    throttled: int = 0
+    """How often a start was refused so far because too many functions ran, or were started."""
 
     carried: frozenset[str] = frozenset()
     """The user's own modules that runs took with them: values of these may be inputs of others."""
