@@ -54,10 +54,10 @@ def taken_key(queue: str, worker: str) -> str:
 class QueuePlatform(Platform):
     """Puts events into the queue; what an Executor in a worker process hands off with."""
 
-    def __init__(self, store_url: str, queue: str, workers: int) -> None:
+    def __init__(self, queue_url: str, queue: str, workers: int) -> None:
         self._queue = queue
         self.parallelism = workers
-        self._server: Any = Valkey.from_url(store_url, socket_timeout=30.0)
+        self._server: Any = Valkey.from_url(queue_url, socket_timeout=30.0)
 
     def targets(self) -> Targets:
         """Give the handler; there is no Invoker here, the queue is fast enough."""
@@ -88,6 +88,12 @@ class LocalPlatform(QueuePlatform):
 
     Parameters
     ----------
+    store_url
+        Where runs are.
+    workers
+        How many worker processes.
+    queue_url
+        The Valkey server that has the queue, if the store is none.
     bundles
         A folder with a manifest and overflow bundles, which workers import from; None for none.
 
@@ -97,8 +103,15 @@ class LocalPlatform(QueuePlatform):
         From `check`, if workers keep dying.
     """
 
-    def __init__(self, store_url: str, workers: int, bundles: str | None = None) -> None:
-        super().__init__(store_url, uuid.uuid4().hex, workers)
+    def __init__(
+        self,
+        store_url: str,
+        workers: int,
+        queue_url: str | None = None,
+        bundles: str | None = None,
+    ) -> None:
+        self._queue_url = queue_url or store_url
+        super().__init__(self._queue_url, uuid.uuid4().hex, workers)
         self._store_url = store_url
         self._bundles = {} if bundles is None else {PLACE: f"file:{Path(bundles).resolve()}"}
         self._deaths = 0
@@ -157,6 +170,7 @@ class LocalPlatform(QueuePlatform):
             "WUKONG_STORE_URL": self._store_url,
             "WUKONG_PLATFORM": "local",
             "WUKONG_QUEUE": self._queue,
+            "WUKONG_QUEUE_URL": self._queue_url,
             "WUKONG_WORKERS": str(self.parallelism),
             "WUKONG_WORKER": name,
             "WUKONG_PARENT": str(os.getpid()),

@@ -24,7 +24,7 @@ def store() -> Storage:
         raise PlatformError(
             "WUKONG_STORE_URL is not set, so this function has no store",
             "Give the stack parameter StoreUrl (or the function's environment) the URL of a "
-            "Valkey server, such as valkeys://HOST:6379.",
+            "Valkey server, such as valkeys://HOST:6379, or dynamodb+s3://TABLE/BUCKET.",
         )
     if url not in _stores:
         # An Invoker starts Executors before it needs any storage.
@@ -65,7 +65,7 @@ def _open_platform(name: str, queue: str) -> Platform:
         from wukong.platform.local import QueuePlatform
 
         here = settings()
-        return QueuePlatform(here["WUKONG_STORE_URL"], queue, int(here["WUKONG_WORKERS"]))
+        return QueuePlatform(here["WUKONG_QUEUE_URL"], queue, int(here["WUKONG_WORKERS"]))
     if name == "threads":
         from wukong.platform.threads import ThreadsPlatform
 
