@@ -22,7 +22,16 @@ from pydantic import ValidationError
 from bootstrap.errors import SettingsError
 from bootstrap.spec import COMPONENTS, DeploymentWishes, FunctionWishes
 
-CLEARABLE = frozenset({"layers", "subnet_ids", "security_group_ids", "failure_destination"})
+CLEARABLE = frozenset(
+    {
+        "layers",
+        "subnet_ids",
+        "security_group_ids",
+        "failure_destination",
+        "kms_key",
+        "signing_key",
+    }
+)
 """Fields where an empty variable means "none"; elsewhere it means "not said"."""
 
 

@@ -77,6 +77,7 @@ CLEARED: Final[Mapping[str, Any]] = {
     "log_format": "Text",
     "ephemeral_storage": 512,
     "snap_start": "None",
+    "kms_key": "",
     "recursive_loop": "Terminate",
     "tags": {},
 }
@@ -161,6 +162,8 @@ def _layer(reference: str) -> str:
     return reference
 
 
+SIGNING_KEY: Final = "WUKONG_STORE_SIGNING_KEY"
+
 LAYER_NAME: Final = r"[a-zA-Z0-9_-]{1,64}"
 """A layer of ours, from `layers/NAME.zip` in the package's bucket."""
 
@@ -169,6 +172,7 @@ LAYER_ARN: Final = r"arn:[^:]+:lambda:[^:]+:\d{12}:layer:[a-zA-Z0-9_-]+:\d+"
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9-_]{1,64}$")]
 Runtime = Annotated[str, Field(pattern=r"^python3\.1[1-9]$")]
 Architecture = Literal["x86_64", "arm64"]
+Arn = Annotated[str, Field(pattern=r"^(arn:.+)?$")]
 LISTED = BeforeValidator(_listed, json_schema_input_type=list[str] | str | None)
 MAPPED = BeforeValidator(_variables, json_schema_input_type=dict[str, str] | None)
 Names = Annotated[tuple[str, ...], LISTED]
@@ -220,18 +224,26 @@ class FunctionFields(Wishes):
     log_group: str | None = None
     log_format: Literal["Text", "JSON"] | None = None
     snap_start: Literal["None", "PublishedVersions"] | None = None
+    kms_key: Arn | None = None
     recursive_loop: Literal["Allow", "Terminate"] | None = None
     reserved_concurrency: Annotated[int, Field(ge=0)] | None = None
     asynchronous_retries: Annotated[int, Field(ge=0, le=2)] | None = None
-    failure_destination: Annotated[str, Field(pattern=r"^(arn:.+)?$")] | None = None
+    failure_destination: Arn | None = None
     tags: Tags = {}
 
 
 class FunctionWishes(FunctionFields):
-    """What an event or the environment may say about one function."""
+    """What an event or the environment may say about one function.
+
+    Attributes
+    ----------
+    signing_key
+        Where the key is that signs what is in the store; only the place, never the key.
+    """
 
     function_name: Name = ""
     role: Annotated[str, Field(pattern=r"^arn:[^:]+:iam::\d{12}:role/.+$")] = ""
+    signing_key: Arn = ""
 
 
 class Manifest(Wishes):
@@ -284,12 +296,14 @@ class FunctionSpec:
     layers: tuple[str, ...] | Unset = UNSET
     environment: Mapping[str, str] | Unset = UNSET
     store_url: str | Unset = UNSET
+    signing_key: str | Unset = UNSET
     subnet_ids: tuple[str, ...] | Unset = UNSET
     security_group_ids: tuple[str, ...] | Unset = UNSET
     tracing: str | Unset = UNSET
     log_group: str | Unset | None = UNSET
     log_format: str | Unset = UNSET
     snap_start: str | Unset = UNSET
+    kms_key: str | Unset = UNSET
     reserved_concurrency: int | Unset | None = UNSET
     asynchronous_retries: int | Unset | None = UNSET
     failure_destination: str | Unset | None = UNSET
@@ -327,6 +341,7 @@ class FunctionSpec:
             log_group=_or(group, base.log_group),
             log_format=_or(self.log_format, base.log_format),
             snap_start=_or(self.snap_start, base.snap_start),
+            kms_key=_or(self.kms_key, base.kms_key),
         )
 
     @property
@@ -343,7 +358,10 @@ class FunctionSpec:
         """Give the wanted variables: ours always, the others as wished or as they are."""
         variables = dict(_or(self.environment, current))
         url = _or(self.store_url, current.get("WUKONG_STORE_URL", ""))
-        return variables | {"WUKONG_PLATFORM": "aws", "WUKONG_STORE_URL": url}
+        key = _or(self.signing_key, current.get(SIGNING_KEY, ""))
+        variables.pop(SIGNING_KEY, None)
+        signing = {SIGNING_KEY: key} if key else {}
+        return variables | signing | {"WUKONG_PLATFORM": "aws", "WUKONG_STORE_URL": url}
 
 
 def _or(wanted: T | Unset, current: T) -> T:

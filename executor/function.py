@@ -18,6 +18,7 @@ from wukong.platform.lines import log
 
 if TYPE_CHECKING:
     from executor.modules import Carried
+    from wukong.storage import Storage
 
 
 def lambda_handler(event: object, context: Context) -> dict[str, Any]:
@@ -29,6 +30,8 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
         If the event is not of this protocol.
     StorageError
         If the store cannot be reached.
+    SigningKeyError
+        If the key that everything in the store is signed with cannot be read.
     """
     if is_ping(event):
         return Pong("executor", __version__, machine.python_version()).to_event()
@@ -39,11 +42,20 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
         return answer(Probe.from_event(event)).to_event()
     message = ExecutorEvent.from_event(event)
     log(wukong="begins", run=message.run, lineages=[one.segment for one in message.starts])
+    from executor.failures import refusing
+
+    store = surroundings.store()
+    with refusing(store, message.run) as done:
+        done |= _executed(message, store, context)
+    log(**done)
+    return done
+
+
+def _executed(message: ExecutorEvent, store: Storage, context: Context) -> dict[str, Any]:
     from executor.driver import Driver
     from executor.memory import limit_memory
     from executor.place import place_of, threads_for
 
-    store = surroundings.store()
     if message.bundle is not None:
         _carried().use(message.bundle, partial(store.read, message.run))
     _compute_nested_in_place()
@@ -58,7 +70,7 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
         start_seconds=surroundings.start_seconds(),
         threads=threads_for(place.memory_mb),
     ).execute()
-    done = {
+    return {
         "wukong": "executed",
         "run": message.run,
         "lineages": tally.lineages,
@@ -68,8 +80,6 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
         "passed_on": tally.passed_on,
         "kept": tally.kept,
     }
-    log(**done)
-    return done
 
 
 @cache

@@ -14,7 +14,9 @@ from tests.secured import secured_valkey
 from wukong.stack.embedded import EmbeddedAws
 from wukong.stack.valkey import EmbeddedValkey
 from wukong.storage import Storage
+from wukong.storage.keys import Keys
 from wukong.storage.memory import MemoryStorage
+from wukong.storage.signing import SignedStorage
 from wukong.storage.valkey import ValkeyStorage
 
 T = TypeVar("T")
@@ -55,12 +57,15 @@ def secured_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["valkey", "cluster", "secured", "memory"])
+@pytest.fixture(params=["valkey", "cluster", "secured", "memory", "signed"])
 def storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
     """Every back-end; what one does, all do."""
     store: Storage
     if request.param == "memory":
         store = MemoryStorage()
+    elif request.param == "signed":
+        keys = Keys("env:KEY", lambda *_: ["k" * 32])
+        store = SignedStorage(ValkeyStorage(request.getfixturevalue("valkey_url")), keys)
     else:
         store = ValkeyStorage(request.getfixturevalue(f"{request.param}_url"))
     yield store

@@ -36,13 +36,13 @@ from wukong.futures import Future
 from wukong.graph.normalise import Normalised, normalise
 from wukong.keeping import Keeper, Surroundings
 from wukong.ledger import Ledger
-from wukong.opening import open_platform, workers_of
+from wukong.opening import open_platform, open_store, workers_of
 from wukong.platform.context import inside_function
 from wukong.platform.interface import Platform
 from wukong.record import RunRecord
 from wukong.runs import Run
 from wukong.stack.valkey import EmbeddedValkey
-from wukong.storage import Storage, StorageError, open_storage
+from wukong.storage import Storage, StorageError
 from wukong.submission import submit
 from wukong.view import client_html, client_text
 
@@ -374,7 +374,7 @@ class Client:
         with self._opening:
             if self._storage is None or self._platform is None:
                 url = self.config.store.url or self._embedded_store()
-                self._storage = open_storage(url)
+                self._storage = open_store(self.config, url)
                 self._open.callback(self._storage.close)
                 self._storage.ping()
                 self._platform = open_platform(self.config, url, self._storage)

@@ -7,7 +7,7 @@ import os
 from wukong.config import Config
 from wukong.messages import Targets
 from wukong.platform.interface import Platform
-from wukong.storage import Storage
+from wukong.storage import Storage, open_storage
 
 
 def workers_of(config: Config) -> int | None:
@@ -24,11 +24,11 @@ def open_platform(config: Config, url: str, storage: Storage) -> Platform:
         case "threads":
             from wukong.platform.threads import ThreadsPlatform
 
-            return ThreadsPlatform(url, workers)
+            return ThreadsPlatform(url, workers, config.store.signing_key)
         case "local":
             from wukong.platform.local import LocalPlatform
 
-            return LocalPlatform(url, workers)
+            return LocalPlatform(url, workers, config.store.signing_key)
         case "aws":
             from wukong.platform.aws import AwsPlatform, LambdaGateway
 
@@ -37,13 +37,36 @@ def open_platform(config: Config, url: str, storage: Storage) -> Platform:
             return AwsPlatform(gateway, _functions(config), storage, names.invoker_threshold)
 
 
+def open_store(config: Config, url: str) -> Storage:
+    """Open the store at `url`; everything in it is signed, if the configuration or the stack says so.
+
+    Raises
+    ------
+    StackError
+        If the stack is to say so and is not there.
+    """
+    return open_storage(url, config.store.signing_key or _signing_key_of_stack(config))
+
+
+def _signing_key_of_stack(config: Config) -> str | None:
+    if config.platform != "aws":
+        return None
+    if not config.aws_lambda.retrieve_function_names_from_cloudformation:
+        return None
+    return _outputs(config).get("SigningKey")
+
+
+def _outputs(config: Config) -> dict[str, str]:
+    from wukong.stack.cloudformation import Stack
+
+    names = config.aws_lambda
+    where = {"region": names.region, "endpoint_url": names.endpoint_url}
+    return Stack(names.aws_sam_app_name, **where).outputs()
+
+
 def _functions(config: Config) -> Targets:
     names = config.aws_lambda
     if not names.retrieve_function_names_from_cloudformation:
         return Targets(names.executor_function_name, names.invoker_function_name)
-    from wukong.stack.cloudformation import Stack
-
-    outputs = Stack(
-        names.aws_sam_app_name, region=names.region, endpoint_url=names.endpoint_url
-    ).outputs()
+    outputs = _outputs(config)
     return Targets(outputs["ExecutorFunctionName"], outputs["InvokerFunctionName"])

@@ -36,9 +36,9 @@ def releases_of(name: str | None) -> Releases:
 
 def store_of(config: Config) -> Storage | None:
     """Open the store of the configuration; None if each client starts one of its own."""
-    from wukong.storage import open_storage
+    from wukong.opening import open_store
 
-    return open_storage(config.store.url) if config.store.url else None
+    return open_store(config, config.store.url) if config.store.url else None
 
 
 def full_id(run: str, known: Iterable[str], where: str) -> str:

@@ -18,13 +18,13 @@ from wukong.doctor.finding import Check, Finding, failed, ok, problem, version_f
 from wukong.doctor.trial import trial
 from wukong.errors import WukongError
 from wukong.messages import Targets
+from wukong.opening import open_store
 from wukong.platform.aws import LambdaGateway
 from wukong.platform.environment import Environment, Probe
 from wukong.platform.probe import environment_here
 from wukong.platform.ramp import ramp
 from wukong.stack.cloudformation import Stack
 from wukong.stack.releases import Releases
-from wukong.storage import open_storage
 
 UNZIPPED_BYTES = 262_144_000
 """What code and layers may have together.
@@ -218,7 +218,7 @@ def store(config: Config) -> Check[None]:
         yield problem("store from here", "store.url is not set", remedy)
         return
     try:
-        storage = open_storage(url)
+        storage = open_store(config, url)
         storage.ping()
         storage.close()
     except WukongError as error:

@@ -90,9 +90,12 @@ class LocalPlatform(QueuePlatform):
         From `check`, if workers keep dying.
     """
 
-    def __init__(self, store_url: str, workers: int) -> None:
+    def __init__(self, store_url: str, workers: int, signing_key: str | None = None) -> None:
         super().__init__(store_url, uuid.uuid4().hex, workers)
-        self._store_url = store_url
+        self._store = {
+            "WUKONG_STORE_URL": store_url,
+            "WUKONG_STORE_SIGNING_KEY": signing_key or "",
+        }
         self._deaths = 0
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
         for _ in range(workers):
@@ -145,8 +148,7 @@ class LocalPlatform(QueuePlatform):
 
     def _hire(self) -> None:
         name = uuid.uuid4().hex
-        settings = {
-            "WUKONG_STORE_URL": self._store_url,
+        settings = self._store | {
             "WUKONG_PLATFORM": "local",
             "WUKONG_QUEUE": self._queue,
             "WUKONG_WORKERS": str(self.parallelism),

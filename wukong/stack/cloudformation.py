@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -99,18 +99,62 @@ class Stack:
                 f"there is no stack {self.name!r} in {self.region}",
                 "Deploy it with `wukong deploy`, or check aws_lambda.aws_sam_app_name and region.",
             )
-        return {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", [])}
+        return _outputs(found)
 
-    def delete(self, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Empty the package bucket and delete the stack; no error if it has gone already."""
+    def delete(
+        self, sleep: Callable[[float], None] = time.sleep, *, keep: str | None = None
+    ) -> None:
+        """Empty the stack's buckets and delete it; no error if it has gone already.
+
+        Parameters
+        ----------
+        keep
+            A bucket, by its name in the template, that is neither emptied nor deleted. It must hold
+            something: then CloudFormation cannot delete it, and leaves it if told so.
+        """
         found = self._describe()
         if found is None:
             return
-        bucket = self.outputs().get("PackageBucketName")
-        if bucket is not None:
-            self._empty(bucket)
-        self._cloudformation.delete_stack(StackName=self.name)
-        self._settle(sleep, name=found["StackId"])
+        stack = found["StackId"]
+        for name, bucket in self._buckets():
+            if name != keep:
+                self.empty(bucket)
+        self._cloudformation.delete_stack(StackName=stack)
+        try:
+            self._settle(sleep, name=stack)
+        except StackError:
+            if keep is None or set(self._undeleted(stack)) - {keep}:
+                raise
+            self._cloudformation.delete_stack(StackName=stack, RetainResources=[keep])
+            self._settle(sleep, name=stack)
+
+    def _buckets(self) -> list[tuple[str, str]]:
+        """Give the stack's buckets, each by its name in the template and its own."""
+        return [
+            (one["LogicalResourceId"], one["PhysicalResourceId"])
+            for one in self._resources(self.name)
+            if one["ResourceType"] == "AWS::S3::Bucket" and one.get("PhysicalResourceId")
+        ]
+
+    def _undeleted(self, stack: str) -> list[str]:
+        """Name the resources that could not be deleted."""
+        return [
+            one["LogicalResourceId"]
+            for one in self._resources(stack)
+            if one["ResourceStatus"] == "DELETE_FAILED"
+        ]
+
+    def _resources(self, stack: str) -> Iterator[Mapping[str, Any]]:
+        pages = self._cloudformation.get_paginator("list_stack_resources")
+        for page in pages.paginate(StackName=stack):
+            yield from page["StackResourceSummaries"]
+
+    def siblings(self) -> Iterator[tuple[str, dict[str, str]]]:
+        """Give every stack that is there, with its outputs."""
+        for page in self._cloudformation.get_paginator("describe_stacks").paginate():
+            for one in page["Stacks"]:
+                if one["StackStatus"] != "DELETE_COMPLETE":
+                    yield one["StackName"], _outputs(one)
 
     def count_versions(self, bucket: str) -> int:
         """Count the versions of objects in a bucket."""
@@ -181,10 +225,19 @@ class Stack:
         self._s3.put_object(Bucket=bucket, Key=key, Body=data)
         return body.replace(local, f'CodeUri: {{Bucket: "{bucket}", Key: "{key}"}}')
 
+    @property
+    def account(self) -> str:
+        """The account in which all of this is."""
+        return str(self._sts.get_caller_identity()["Account"])
+
+    @property
+    def artifact_bucket(self) -> str:
+        """The bucket for the bootstrap's code: one for each account and region."""
+        return f"wukong-artifacts-{self.account}-{self.region}"
+
     def _artifact_bucket(self) -> str:
-        """Make sure of the bucket for the bootstrap's code: one for each account and region."""
-        account = self._sts.get_caller_identity()["Account"]
-        bucket = f"wukong-artifacts-{account}-{self.region}"
+        """Make sure of the bucket for the bootstrap's code."""
+        account, bucket = self.account, self.artifact_bucket
         try:
             # The owner is checked, as names of buckets are there for anybody to take.
             self._s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=account)
@@ -212,7 +265,8 @@ class Stack:
             },
         )
 
-    def _empty(self, bucket: str) -> None:
+    def empty(self, bucket: str) -> None:
+        """Delete all objects of a bucket, with every version and every sign of a deletion."""
         pages = self._s3.get_paginator("list_object_versions").paginate(Bucket=bucket)
         for page in pages:
             doomed = [
@@ -221,6 +275,10 @@ class Stack:
             ]
             if doomed:
                 self._s3.delete_objects(Bucket=bucket, Delete={"Objects": doomed, "Quiet": True})
+
+
+def _outputs(stack: Mapping[str, Any]) -> dict[str, str]:
+    return {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])}
 
 
 def _kept(
