@@ -45,10 +45,10 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
     from executor.failures import refusing
 
     store = surroundings.store()
-    with refusing(store, message.run) as done:
-        done |= _executed(message, store, context)
-    log(**done)
-    return done
+    with refusing(store, message.run) as told:
+        told.update(_executed(message, store, context))
+    log(**told)
+    return told
 
 
 def _executed(message: ExecutorEvent, store: Storage, context: Context) -> dict[str, Any]:

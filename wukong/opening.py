@@ -38,7 +38,7 @@ def open_platform(config: Config, url: str, storage: Storage) -> Platform:
 
 
 def open_store(config: Config, url: str) -> Storage:
-    """Open the store at `url`; everything in it is signed, if the configuration or the stack says so.
+    """Open the store at `url`, signed if the configuration or the stack says with which key.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Two teams in one account: both compute, neither can touch the other, and who leaves leaves nothing.
+"""Two teams in one account: neither can touch the other, and who leaves leaves nothing.
 
 One story, in this order: two stacks are made, both compute, one leaves and its packages stay, the
 other still computes, and when it has left too the account is as it was.
@@ -151,7 +151,7 @@ def layer() -> bytes:
 
 
 def tries(role: str, attempts: list[tuple[str, str, dict[str, Any]]]) -> list[str]:
-    """Have a function with a role try calls, where policies are enforced; give what came of each."""
+    """Have a function with a role try calls, and give what came of each."""
     client: Any = boto3.client("lambda")
     client.create_function(
         FunctionName="TeamProbe",
@@ -220,10 +220,10 @@ OWN: dict[str, list[str]] = {
         "list_objects_v2",
         "send_message",
     ],
-    "Executor": ["invoke", "get_secret_value", "create_log_stream"],
+    "Executor": ["invoke", "get_secret_value"],
     "Invoker": ["invoke"],
 }
-"""Some of what each role may do to its own stack, so that what is refused elsewhere means something."""
+"""Some of what each may do to its own stack, so that a refusal elsewhere means something."""
 
 
 def test_both_compute(teams: tuple[Team, Team]) -> None:
@@ -323,4 +323,4 @@ def test_when_all_have_left_the_account_is_as_it_was(
     kept = {one.removeprefix("bucket ") for one in farewell.kept}
     # The bucket of the code is also other stacks' that tests have left in this account.
     assert new(before).get("buckets", set()) <= kept
-    assert {kind for kind in new(before)} <= {"buckets"}
+    assert set(new(before)) <= {"buckets"}

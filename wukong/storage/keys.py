@@ -92,13 +92,10 @@ class Keys:
         SigningKeyError
             If it cannot be read.
         """
-        if self._first is None:
-            with self._lock:
-                if self._first is None:
-                    self._learn(self._read(self.reference, False))
-        first = self._first
-        assert first is not None
-        return first
+        if self._first is not None:
+            return self._first
+        with self._lock:
+            return self._first or self._learn(self._read(self.reference, False))
 
     def find(self, key_id: bytes) -> Key | None:
         """Give a valid key by its name; one that is not known may be new, or of before."""
@@ -113,10 +110,11 @@ class Keys:
                 self._looked = now
         return self._keys.get(key_id)
 
-    def _learn(self, words: Sequence[str]) -> None:
+    def _learn(self, words: Sequence[str]) -> Key:
         keys = [Key.of(word) for word in words]
         self._keys |= {key.id: key for key in keys}
         self._first = keys[0]
+        return self._first
 
 
 def read_words(reference: str, earlier: bool) -> list[str]:
@@ -190,7 +188,8 @@ def _client(service: str, arn: str) -> Any:
 
     # A function in a network without a way to the service is to learn so before its time is up.
     patience = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 3})
-    return boto3.client(service, region_name=arn.split(":")[3], config=patience)
+    connect: Any = boto3.client
+    return connect(service, region_name=arn.split(":")[3], config=patience)
 
 
 def _asked(arn: str, ask: Callable[[], Any]) -> str:

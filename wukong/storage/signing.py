@@ -157,8 +157,8 @@ class SignedStorage(Storage):
         def manifest() -> bytes:
             return bytes(sign(Place("manifest", run), new.manifest()))
 
-        signed = {"specs": _Signed(new.specs, spec), "shared": _Signed(new.shared, shared)}
-        self.inner.create(replace(new, manifest=manifest, **signed))
+        specs, blobs = _Signed(new.specs, spec), _Signed(new.shared, shared)
+        self.inner.create(replace(new, specs=specs, shared=blobs, manifest=manifest))
 
     def manifest(self, run: str) -> bytes | None:
         return self._checked(Place("manifest", run), self.inner.manifest(run))
