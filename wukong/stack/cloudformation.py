@@ -9,6 +9,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -104,50 +105,44 @@ class Stack:
     def delete(
         self, sleep: Callable[[float], None] = time.sleep, *, keep: str | None = None
     ) -> None:
-        """Empty the stack's buckets and delete it; no error if it has gone already.
+        """Delete the stack and its buckets with all they hold; no error if it has gone already.
 
         Parameters
         ----------
         keep
-            A bucket, by its name in the template, that is neither emptied nor deleted. It must hold
-            something: then CloudFormation cannot delete it, and leaves it if told so.
+            A bucket that stays, with all it holds; the template must retain it.
         """
         found = self._describe()
         if found is None:
             return
-        stack = found["StackId"]
-        for name, bucket in self._buckets():
-            if name != keep:
-                self.empty(bucket)
-        self._cloudformation.delete_stack(StackName=stack)
-        try:
-            self._settle(sleep, name=stack)
-        except StackError:
-            if keep is None or set(self._undeleted(stack)) - {keep}:
-                raise
-            self._cloudformation.delete_stack(StackName=stack, RetainResources=[keep])
-            self._settle(sleep, name=stack)
+        doomed = [bucket for bucket in self._buckets() if bucket != keep]
+        for bucket in doomed:
+            self.empty(bucket)
+        self._cloudformation.delete_stack(StackName=self.name)
+        self._settle(sleep, name=found["StackId"])
+        for bucket in filter(self.has_bucket, doomed):
+            # The template retains it, so that a deletion by other means loses no packages.
+            self.empty(bucket)
+            self._s3.delete_bucket(Bucket=bucket)
 
-    def _buckets(self) -> list[tuple[str, str]]:
-        """Give the stack's buckets, each by its name in the template and its own."""
+    def _buckets(self) -> list[str]:
+        pages = self._cloudformation.get_paginator("list_stack_resources")
         return [
-            (one["LogicalResourceId"], one["PhysicalResourceId"])
-            for one in self._resources(self.name)
+            one["PhysicalResourceId"]
+            for page in pages.paginate(StackName=self.name)
+            for one in page["StackResourceSummaries"]
             if one["ResourceType"] == "AWS::S3::Bucket" and one.get("PhysicalResourceId")
         ]
 
-    def _undeleted(self, stack: str) -> list[str]:
-        """Name the resources that could not be deleted."""
-        return [
-            one["LogicalResourceId"]
-            for one in self._resources(stack)
-            if one["ResourceStatus"] == "DELETE_FAILED"
-        ]
-
-    def _resources(self, stack: str) -> Iterator[Mapping[str, Any]]:
-        pages = self._cloudformation.get_paginator("list_stack_resources")
-        for page in pages.paginate(StackName=stack):
-            yield from page["StackResourceSummaries"]
+    def has_bucket(self, bucket: str) -> bool:
+        """Tell whether there is such a bucket, and it is this account's."""
+        try:
+            self._s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=self.account)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                return False
+            raise _unreachable(error) from error
+        return True
 
     def siblings(self) -> Iterator[tuple[str, dict[str, str]]]:
         """Give every stack that is there, with its outputs."""
@@ -225,7 +220,7 @@ class Stack:
         self._s3.put_object(Bucket=bucket, Key=key, Body=data)
         return body.replace(local, f'CodeUri: {{Bucket: "{bucket}", Key: "{key}"}}')
 
-    @property
+    @cached_property
     def account(self) -> str:
         """The account in which all of this is."""
         return str(self._sts.get_caller_identity()["Account"])

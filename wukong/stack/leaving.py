@@ -11,18 +11,14 @@ before, and by that sign nobody else's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import boto3
-from botocore.exceptions import ClientError
 
 from wukong.errors import WukongError
 from wukong.stack.cloudformation import Stack
-
-PACKAGES = "PackageBucket"
-"""The template's name of the one bucket whose content is the user's."""
 
 BOOTSTRAP = "BootstrapFunctionName"
 """The output by which a stack is known to be one of Wukong."""
@@ -71,7 +67,7 @@ class Leaving:
         made = self._layers_of(bucket) if bucket else {}
         prefix = self._prefix()
         keeps = bucket is not None and not purge and self._holds_anything(bucket)
-        self._stack.delete(keep=PACKAGES if keeps else None)
+        self._stack.delete(keep=bucket if keeps else None)
         for name, versions in made.items():
             self._delete_layer(f"{prefix}-{name}", versions)
         kept = [f"bucket {bucket}"] if keeps else []
@@ -92,14 +88,8 @@ class Leaving:
         self._s3.delete_bucket(Bucket=bucket)
 
     def _refuse_foreign(self, bucket: str) -> None:
-        owner = self._stack.account
-        try:
-            self._s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=owner)
-        except ClientError as error:
-            raise BucketError(
-                f"bucket {bucket}: {error.response['Error']['Message']}",
-                "It has gone, or is another account's.",
-            ) from error
+        if not self._stack.has_bucket(bucket):
+            raise BucketError(f"there is no bucket {bucket}", "It has gone already.")
         for name, outputs in self._stack.siblings():
             if bucket == outputs.get("PackageBucketName"):
                 raise BucketError(
@@ -151,20 +141,10 @@ class Leaving:
     def _code_bucket(self, *, purge: bool) -> str | None:
         """Delete the bucket of the bootstraps' code if nobody needs it; give it if it stays."""
         bucket = self._stack.artifact_bucket
-        if not _is_there(lambda: self._s3.head_bucket(Bucket=bucket)):
+        if not self._stack.has_bucket(bucket):
             return None
         if not purge or any(BOOTSTRAP in outputs for _, outputs in self._stack.siblings()):
             return bucket
         self._stack.empty(bucket)
         self._s3.delete_bucket(Bucket=bucket)
         return None
-
-
-def _is_there(look: Callable[[], object]) -> bool:
-    try:
-        look()
-    except ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-            return False
-        raise
-    return True
