@@ -137,6 +137,7 @@ def teams(
             "Architecture": HERE.architecture,
             "StoreUrl": aws.store_url,
             "Embedded": "true",
+            "UploaderArns": f"arn:aws:iam::{ACCOUNT}:role/ci-*" if team.prefix == "Blue" else "",
         }
         team.stack.deploy(template_file(), bootstrap, parameters)
         releases = Releases(team.stack)
@@ -250,6 +251,42 @@ def test_no_role_of_a_team_can_touch_what_is_the_other_teams(
     for method in OWN[which]:
         results = [one for (_, name, _), one in zip(own, allowed, strict=True) if name == method]
         assert "allowed" in results, f"{method}: {results}"
+
+
+@pytest.fixture
+def uploaders(account: None) -> Iterator[dict[str, str]]:
+    """Two roles that may put objects wherever a bucket lets them."""
+    iam: Any = boto3.client("iam")
+    lambdas = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}}
+    trust = {"Version": "2012-10-17", "Statement": [{**lambdas, "Action": "sts:AssumeRole"}]}
+    writes = {"Effect": "Allow", "Action": "s3:PutObject", "Resource": "*"}
+    policy = {"Version": "2012-10-17", "Statement": [writes]}
+    made = {}
+    for name in ("ci-release", "somebody"):
+        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
+        iam.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=json.dumps(policy))
+        made[name] = str(role["Role"]["Arn"])
+    yield made
+    for name in made:
+        iam.delete_role_policy(RoleName=name, PolicyName="p")
+        iam.delete_role(RoleName=name)
+
+
+def test_only_named_uploaders_may_put_packages_and_the_deployer_is_not_locked_out(
+    teams: tuple[Team, Team], uploaders: dict[str, str]
+) -> None:
+    red, blue = teams
+    put = [
+        ("s3", "put_object", {"Bucket": team.bucket, "Key": "other.zip", "Body": ""})
+        for team in teams
+    ]
+    assert tries(uploaders["somebody"], put) == ["allowed", "AccessDenied"], "red names nobody"
+    assert tries(uploaders["ci-release"], put) == ["allowed", "allowed"]
+    s3: Any = boto3.client("s3")
+    s3.put_object(Bucket=blue.bucket, Key="other.zip", Body=b"")
+    assert s3.get_bucket_policy(Bucket=blue.bucket)
+    with pytest.raises(s3.exceptions.ClientError, match="NoSuchBucketPolicy"):
+        s3.get_bucket_policy(Bucket=red.bucket)
 
 
 def test_a_run_of_one_team_is_refused_by_the_keys_of_the_other(
