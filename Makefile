@@ -10,13 +10,16 @@ BIN := $(VENV)/bin
 demo: $(VENV)/installed
 	$(BIN)/wukong demo
 
+# Most tests wait for functions and servers, so more of them run at once than there are cores.
+AT_ONCE ?= 4
 test: $(VENV)/installed
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses $(AT_ONCE) --dist loadfile
 
 # The engine with the oldest Dask instead of the newest, which is put before it on the path.
 OLDEST := $(VENV)/oldest
 oldest: $(OLDEST)/installed
-	PYTHONPATH=$(CURDIR)/$(OLDEST) $(BIN)/pytest tests/graph tests/client tests/test_versions.py
+	PYTHONPATH=$(CURDIR)/$(OLDEST) $(BIN)/pytest --numprocesses $(AT_ONCE) --dist loadfile \
+		tests/graph tests/client tests/test_versions.py
 
 $(OLDEST)/installed: $(VENV)/installed requirements-oldest.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \

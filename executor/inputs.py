@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from wukong.storage import DataRef, Storage
+from wukong.storage.serialisation import Data
 
 CACHE_BYTES = 256 * 1024 * 1024
-
-Data = bytes | bytearray | None
 
 
 class Inputs:
@@ -29,7 +28,7 @@ class Inputs:
         self._known: OrderedDict[DataRef, bytes] = OrderedDict()
         self._lock = threading.Lock()
 
-    def read(self, run: str, refs: Sequence[DataRef]) -> list[Data]:
+    def read(self, run: str, refs: Sequence[DataRef]) -> list[Data | None]:
         """Read outputs; None for what is not there."""
         known = self._look_up(run, refs)
         missing = [ref for ref in refs if ref not in known]
@@ -43,24 +42,24 @@ class Inputs:
         """Give those of these outputs that need not be read from the store."""
         return list(self._look_up(run, refs))
 
-    def _look_up(self, run: str, refs: Sequence[DataRef]) -> dict[DataRef, Data]:
+    def _look_up(self, run: str, refs: Sequence[DataRef]) -> dict[DataRef, Data | None]:
         with self._lock:
             if run != self._run:
                 self._run, self._size = run, 0
                 self._known.clear()
-            found: dict[DataRef, Data] = {}
+            found: dict[DataRef, Data | None] = {}
             for ref in refs:
                 if ref in self._known:
                     self._known.move_to_end(ref)
                     found[ref] = self._known[ref]
             return found
 
-    def _keep(self, run: str, refs: Sequence[DataRef], found: Sequence[Data]) -> None:
+    def _keep(self, run: str, refs: Sequence[DataRef], found: Sequence[Data | None]) -> None:
         with self._lock:
             if run != self._run:
                 return
             for ref, data in zip(refs, found, strict=True):
-                # The memory of a bytearray becomes that of the value, which a task may change.
+                # The memory of anything else becomes that of the value, which a task may change.
                 if isinstance(data, bytes) and ref not in self._known:
                     self._known[ref] = data
                     self._size += len(data)

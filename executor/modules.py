@@ -17,8 +17,9 @@ from pathlib import Path
 
 from wukong.messages import Bundle
 from wukong.storage import DataRef, shared_ref
+from wukong.storage.serialisation import Data
 
-Read = Callable[[Sequence[DataRef]], Sequence[bytes | bytearray | None]]
+Read = Callable[[Sequence[DataRef]], Sequence[Data | None]]
 
 
 class Carried:

@@ -17,12 +17,11 @@ from contextlib import suppress
 from wukong.messages import ExecutorEvent, Start
 from wukong.storage import Begun, Claim, DataRef, Lineage, Storage, StorageError
 from wukong.storage.notes import HAND_OFF_COLUMNS, STEP_COLUMNS, Note, Place, Way, table
-from wukong.storage.serialisation import Packed
+from wukong.storage.serialisation import Data, Packed
 
 PIECE = 4096
 """So many segments are written at once, about 200 KB."""
 
-Data = bytes | bytearray | None
 ARRIVE, ARRIVED = (list(STEP_COLUMNS).index(name) for name in ("arrive", "arrived"))
 
 WIDTH = len(STEP_COLUMNS)
@@ -42,7 +41,7 @@ class Silent:
     def read(
         self,
         claim: Claim,
-        data: Mapping[DataRef, Data],
+        data: Mapping[DataRef, Data | None],
         ways: Mapping[Way, Collection[DataRef]],
     ) -> None:
         """Note how inputs have come, by way; of those with several, the last named counts."""
@@ -122,7 +121,7 @@ class Recorder(Silent):
     def read(
         self,
         claim: Claim,
-        data: Mapping[DataRef, Data],
+        data: Mapping[DataRef, Data | None],
         ways: Mapping[Way, Collection[DataRef]],
     ) -> None:
         """Note how inputs have come, by way; of those with several, the last named counts."""

@@ -45,7 +45,7 @@ from wukong.graph.spec import Spec
 from wukong.messages import Reason, Start
 from wukong.storage import Arrival, Begun, Claim, DataRef, Fenced, Lineage, Unstored
 from wukong.storage.notes import Way
-from wukong.storage.serialisation import Packed, loads, pack
+from wukong.storage.serialisation import Data, Packed, loads, pack
 
 RESERVE_SECONDS = 10.0
 """Kept back at the end of an invocation: to store an output, and to leave the rest to another."""
@@ -193,11 +193,9 @@ class Walker:
                 return Failed(claim)
         return Fetched(claim)
 
-    def _read(self, claim: Claim, refs: Sequence[DataRef]) -> list[bytes | bytearray | None]:
+    def _read(self, claim: Claim, refs: Sequence[DataRef]) -> list[Data | None]:
         """Give the data of inputs: what came with the claim, what is shared, and the rest."""
-        known: dict[DataRef, bytes | bytearray | None] = dict(
-            zip(claim.inputs, claim.values, strict=False)
-        )
+        known: dict[DataRef, Data | None] = dict(zip(claim.inputs, claim.values, strict=False))
         known = {ref: data for ref, data in known.items() if data is not None}
         shared = {ref: self._work.shared[ref] for ref in refs if self._work.shared.get(ref)}
         ways: dict[Way, Collection[DataRef]] = {

@@ -76,7 +76,7 @@ class Work:
         self.pace = Pace()
         self.tally = Tally()
         self.failed = False
-        self.shared: dict[DataRef, bytes | bytearray | None] = {}
+        self.shared: dict[DataRef, bytes] = {}
         self._token = token
         self._platform = platform
         self._busy = 0
@@ -108,8 +108,9 @@ class Work:
         uses = Counter(ref for one in begun for ref in one.claim.inputs)
         refs = [ref for ref, times in uses.items() if times > 1 and ref not in self.shared]
         if refs:
-            data = self.earlier.read(self.run, refs)
-            self.shared = dict(zip(refs, data, strict=True))
+            data = zip(refs, self.earlier.read(self.run, refs), strict=True)
+            # The memory of anything else becomes that of the value, which a task may change.
+            self.shared = {ref: one for ref, one in data if isinstance(one, bytes)}
 
     def join(self, *, first: bool) -> None:
         """Take part, as a thread; others than the first wait until tasks are worth a thread."""

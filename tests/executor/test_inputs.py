@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from executor.inputs import Inputs
 from wukong.storage import DataRef
 from wukong.storage.memory import MemoryStorage
+from wukong.storage.serialisation import Data
 
 
 class Counting(MemoryStorage):
@@ -17,7 +18,7 @@ class Counting(MemoryStorage):
         self.size = size
         self.reads: list[list[int]] = []
 
-    def read(self, run: str, refs: Sequence[DataRef]) -> list[bytes | bytearray | None]:
+    def read(self, run: str, refs: Sequence[DataRef]) -> list[Data | None]:
         self.reads.append([ref.segment for ref in refs])
         kinds = {0: None, 1: bytearray(self.size)}
         return [kinds.get(ref.segment, f"{run}{ref.segment}".encode() * self.size) for ref in refs]

@@ -29,7 +29,7 @@ from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef, _execute_
 
 from wukong.graph.references import References, travels_by_value
 from wukong.storage import DataRef, Storage, shared_ref
-from wukong.storage.serialisation import PICKLE_PROTOCOL, Packed, dumps, loads
+from wukong.storage.serialisation import PICKLE_PROTOCOL, Data, Packed, dumps, loads
 
 LARGE_BYTES = 65_536
 """An object from this size on is taken out of specifications, as these pass through the script that
@@ -52,7 +52,7 @@ _BY_VALUE = frozenset({FunctionType, type, ABCMeta, EnumType})
 _COMPOSED = frozenset({"functools", "toolz", "cytoolz", "dask"})
 """Packages whose objects functions are composed with."""
 
-Read = Callable[[Sequence[DataRef]], Sequence[bytes | bytearray | None]]
+Read = Callable[[Sequence[DataRef]], Sequence[Data | None]]
 
 
 def common_parts(tasks: Iterable[GraphNode]) -> list[object]:
@@ -202,9 +202,9 @@ class Shared:
         self._often: frozenset[int] = frozenset()
         self._anew: frozenset[int] = frozenset()
         self._functions: dict[int, Any] = {}
-        self._large: dict[int, bytes | bytearray] = {}
+        self._large: dict[int, Data] = {}
 
-    def loads(self, data: bytes | bytearray) -> Any:
+    def loads(self, data: Data) -> Any:
         """Read a value.
 
         Raises
@@ -231,7 +231,7 @@ class Shared:
             self._functions[number] = found
         return self._functions[number]
 
-    def _blob(self, number: int) -> bytes | bytearray:
+    def _blob(self, number: int) -> Data:
         if number in self._large:
             return self._large[number]
         first, data = self._read([shared_ref(0), shared_ref(number)])
@@ -243,7 +243,7 @@ class Shared:
                 del self._large[next(iter(self._large))]
         return blob
 
-    def _learn(self, first: bytes | bytearray) -> None:
+    def _learn(self, first: Data) -> None:
         self._small, self._often, self._anew = loads(first)
 
 
@@ -263,7 +263,7 @@ def shared_of(storage: Storage, run: str) -> Shared:
     return Shared(partial(storage.read, run))
 
 
-def _found(blob: bytes | bytearray | None, number: int) -> bytes | bytearray:
+def _found(blob: Data | None, number: int) -> Data:
     if blob is None:
         raise LookupError(
             f"object {number} that tasks share is not in the store: it was evicted, or has "

@@ -93,15 +93,18 @@ class Platform(abc.ABC):
         """
         return None
 
-    def ask(self, targets: Targets, probe: Probe) -> Environment:
+    def ask(self, targets: Targets, probe: Probe) -> Environment:  # noqa: ARG002 - for those that do
         """Have an Executor answer a probe, and wait for it; only where `probe` gives a future.
 
         Raises
         ------
         PlatformError
-            If it does not answer.
+            If it does not answer, or Executors here are not asked.
         """
-        raise NotImplementedError
+        raise PlatformError(
+            f"{type(self).__name__} has no Executors that can be asked what they have",
+            "Its Executors have what this process has; ask only where `probe` gives a future.",
+        )
 
     def explain(self) -> Sequence[str]:
         """Say how Executors are started here and why so, a line for each."""

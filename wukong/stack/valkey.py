@@ -2,6 +2,7 @@
 
 It listens on a Unix socket in a folder that nobody else may enter, and on no network port, as
 whoever can write to the store can run code in a run. It ends with the process that started it.
+Where the system has shared memory (`/dev/shm`), large outputs go there (`storage/mapped.py`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from wukong.errors import WukongError
+from wukong.stack.shared_memory import SharedFolder
+from wukong.storage.mapped import FOLDER
 
 START_SECONDS = 30.0
 
@@ -27,6 +30,7 @@ class EmbeddedValkey:
     def __init__(self) -> None:
         self._folder: Path | None = None
         self._server: Any = None
+        self._memory: SharedFolder | None = None
 
     @property
     def url(self) -> str:
@@ -42,6 +46,9 @@ class EmbeddedValkey:
 
         # The socket's path must be short (104 bytes on macOS), so it is in the temporary folder.
         self._folder = Path(tempfile.mkdtemp(prefix="wukong-"))
+        if (memory := SharedFolder.make(self._folder.name)) is not None:
+            self._memory = memory
+            (self._folder / FOLDER).symlink_to(memory.path)
         try:
             self._server = ValkeyServer(
                 port=0,
@@ -69,6 +76,9 @@ class EmbeddedValkey:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+        if self._memory is not None:
+            self._memory.remove()
+            self._memory = None
 
     def __enter__(self) -> Self:
         return self.start()

@@ -13,6 +13,7 @@ from typing import Any
 
 from wukong.storage import values
 from wukong.storage.interface import DataRef, NewRun, RunState, shared_ref
+from wukong.storage.mapped import MappedValues
 from wukong.storage.wire import exchange, packed_command
 
 CHUNK = 1000
@@ -28,8 +29,9 @@ CONTROL = (
 class Creation:
     """Writes one new run; may be repeated, and undone."""
 
-    def __init__(self, new: NewRun) -> None:
+    def __init__(self, new: NewRun, mapped: MappedValues | None = None) -> None:
         self._new = new
+        self._mapped = mapped
         self._prefix = prefix_of(new.run)
         self._shared: list[str] = []
 
@@ -61,6 +63,8 @@ class Creation:
     def undo(self, server: Any) -> None:
         """Delete what has been written."""
         server.unlink(*names_of(self._new.run), *self._shared)
+        if self._mapped is not None:
+            self._mapped.drop(self._new.run)
 
     def _write_specs(self, server: Any) -> None:
         """Write specifications as they are made, some at a time; they expire from the start."""
@@ -77,7 +81,10 @@ class Creation:
     def _write_shared(self, server: Any) -> None:
         self._shared.clear()
         for number, blob in enumerate(self._new.shared):
-            self._shared.append(key := data_key(self._new.run, shared_ref(number)))
+            ref = shared_ref(number)
+            self._shared.append(key := data_key(self._new.run, ref))
+            if self._mapped is not None and self._mapped.put(self._new.run, ref, blob):
+                continue
             commands = values.storing(key, blob, self._new.keep_seconds)
             exchange(server, [packed_command(*command) for command in commands])
 

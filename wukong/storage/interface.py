@@ -33,7 +33,7 @@ from dataclasses import dataclass, field
 
 from wukong.errors import WukongError
 from wukong.messages import Start
-from wukong.storage.serialisation import Packed
+from wukong.storage.serialisation import Data, Packed
 
 
 class StorageError(WukongError):
@@ -373,7 +373,7 @@ class Storage(abc.ABC):
         """Tell how far a run is."""
 
     @abc.abstractmethod
-    def read(self, run: str, refs: Sequence[DataRef]) -> list[bytes | bytearray | None]:
+    def read(self, run: str, refs: Sequence[DataRef]) -> list[Data | None]:
         """Read outputs; None for what is not there."""
 
     @abc.abstractmethod

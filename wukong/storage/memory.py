@@ -30,6 +30,7 @@ from wukong.storage.interface import (
     Storage,
     shared_ref,
 )
+from wukong.storage.serialisation import Data
 
 
 @dataclass
@@ -331,7 +332,7 @@ class MemoryStorage(Storage):
                 return RunStatus(None)
             return RunStatus(state.state, len(state.done), len(state.lease), state.begun)
 
-    def read(self, run: str, refs: Sequence[DataRef]) -> list[bytes | bytearray | None]:
+    def read(self, run: str, refs: Sequence[DataRef]) -> list[Data | None]:
         with self._changed:
             data = self._runs[run].data if run in self._runs else {}
             return [data.get(ref) for ref in refs]

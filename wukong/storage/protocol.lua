@@ -310,13 +310,17 @@ function operation.stop()
   return {'OK'}
 end
 
--- free (d version)... -> OK.  Deletes data that nobody reads any more. This is looked at again here:
+-- free (d version)... -> OK {d}...  Deletes data that nobody reads any more. This is looked at again here:
 -- since the caller was told, the store may have lost its last writes, and consumers run again.
 function operation.free()
+  local freed = {}
   for i = 2, #ARGV, 2 do
-    if get(refs, 'i32', ARGV[i]) == 0 then redis.call('UNLINK', data(ARGV[i], ARGV[i + 1])) end
+    if get(refs, 'i32', ARGV[i]) == 0 then
+      redis.call('UNLINK', data(ARGV[i], ARGV[i + 1]))
+      freed[#freed + 1] = tonumber(ARGV[i])
+    end
   end
-  return {'OK'}
+  return {'OK', freed}
 end
 
 local state = redis.call('GET', st)

@@ -15,6 +15,7 @@ must be signed (`signing`, docs/security.md).
 
 from __future__ import annotations
 
+import mmap
 import pickle
 import struct
 import zlib
@@ -70,6 +71,9 @@ class Frames:
 Packed = bytes | Frames
 """A serialised value, as it is handed to storage."""
 
+Data = bytes | bytearray | mmap.mmap
+"""A serialised value, as storage gives it back."""
+
 
 def pieces_of(packed: Packed) -> Sequence[bytes | memoryview]:
     """Give the pieces of a serialised value."""
@@ -102,18 +106,18 @@ def pack(value: object) -> Packed:
     return Frames(pickled, buffers) if buffers else bytes(pickled)
 
 
-def loads(data: bytes | bytearray) -> Any:
-    """Read a value that `dumps` or `pack` wrote; it may use the memory of a bytearray."""
-    if data.startswith(_COMPRESSED):
+def loads(data: Data) -> Any:
+    """Read a value that `dumps` or `pack` wrote; it may use the memory of what is not bytes."""
+    if data[:1] == _COMPRESSED:
         return loads(bytearray(zlib.decompress(memoryview(data)[1:])))
-    if not data.startswith(_MAGIC):
+    if data[:1] != _MAGIC:
         return pickle.loads(data)  # noqa: S301 - see the module's docstring for what is trusted
     # What was writable before is writable again.
     frames = _frames(bytearray(data) if isinstance(data, bytes) else data)
     return pickle.loads(next(frames), buffers=frames)  # noqa: S301 - as above
 
 
-def _frames(data: bytearray) -> Iterator[memoryview]:
+def _frames(data: bytearray | mmap.mmap) -> Iterator[memoryview]:
     """Give the pickle, then each buffer."""
     count, pickled = struct.unpack_from("<2Q", data, 1)
     sizes = struct.unpack_from(f"<{count}Q", data, 17)

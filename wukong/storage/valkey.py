@@ -33,7 +33,9 @@ from wukong.storage.interface import (
     Storage,
     shared_ref,
 )
+from wukong.storage.mapped import MappedValues
 from wukong.storage.nodes import REPLY_SECONDS, Nodes
+from wukong.storage.serialisation import Data
 from wukong.storage.wire import Pieces, exchange, packed_command, packed_words
 
 LISTEN_SECONDS = REPLY_SECONDS / 2
@@ -51,9 +53,11 @@ class ValkeyStorage(Storage):
         self._script = files("wukong.storage").joinpath("protocol.lua").read_bytes()
         self._sha = hashlib.sha1(self._script, usedforsecurity=False).hexdigest()
         self.nodes = Nodes(url)
+        self._mapped = MappedValues.beside(url)
 
     def create(self, new: NewRun) -> None:
-        creation = Creation(new)
+        self._sweep()
+        creation = Creation(new, self._mapped)
         try:
             self.nodes.on(new.run, creation.write)
         except BaseException:
@@ -80,13 +84,16 @@ class ValkeyStorage(Storage):
         before: list[tuple[Any, ...]] = []
         garbage: list[DataRef] = []
         for lineage, arrival in arrivals:
-            key = data_key(run, DataRef(arrival.segment, lineage.version))
-            before += values.storing(key, arrival.output, self._keep(run))
+            ref = DataRef(arrival.segment, lineage.version)
+            if self._mapped is None or not self._mapped.put(run, ref, arrival.output):
+                before += values.storing(data_key(run, ref), arrival.output, self._keep(run))
             garbage += arrival.garbage
         calls = [pages.calls(*one) for one in arrivals]
         first = len(freeing := _freeing(garbage))
         every = [*freeing, *(call for some in calls for call in some)]
-        replies = iter(self._call_all(run, every, before)[first:])
+        found = self._call_all(run, every, before)
+        self._freed(run, garbage, found[:first])
+        replies = iter(found[first:])
         answers = [self._arrived(run, [next(replies) for _ in some]) for some in calls]
         for (lineage, arrival), some, answer in zip(arrivals, calls, answers, strict=True):
             if len(some) > 1 and arrival.last and answer is not None and not answer.here:
@@ -192,11 +199,16 @@ class ValkeyStorage(Storage):
             return RunStatus(None)
         return RunStatus(RunState(state.decode()), done, live - 1, int(begun or 0))
 
-    def read(self, run: str, refs: Sequence[DataRef]) -> list[bytes | bytearray | None]:
-        if not refs:
-            return []
-        keys = [data_key(run, ref) for ref in refs]
-        return self.nodes.on(run, lambda server: values.reading(server, keys))
+    def read(self, run: str, refs: Sequence[DataRef]) -> list[Data | None]:
+        found: dict[DataRef, Data | None] = {}
+        if self._mapped is not None:
+            mapped = ((ref, self._mapped.get(run, ref)) for ref in refs)
+            found |= {ref: data for ref, data in mapped if data is not None}
+        if elsewhere := [ref for ref in refs if ref not in found]:
+            keys = [data_key(run, ref) for ref in elsewhere]
+            read = self.nodes.on(run, lambda server: values.reading(server, keys))
+            found |= dict(zip(elsewhere, read, strict=True))
+        return [found[ref] for ref in refs]
 
     def versions(self, run: str, segments: Sequence[int]) -> list[DataRef | None]:
         if not segments:
@@ -217,7 +229,13 @@ class ValkeyStorage(Storage):
 
     def free(self, run: str, refs: Sequence[DataRef]) -> None:
         if refs:
-            self._call_all(run, _freeing(refs))
+            self._freed(run, refs, self._call_all(run, _freeing(refs)))
+
+    def _freed(self, run: str, refs: Sequence[DataRef], replies: Sequence[list[Any]]) -> None:
+        """Delete the files of those outputs that the server has found to have no readers."""
+        if self._mapped is not None:
+            freed = {number for reply in replies if reply[0] == b"OK" for number in reply[1]}
+            self._mapped.free(run, [ref for ref in refs if ref.segment in freed])
 
     def put_batch(self, run: str, name: str, events: bytes) -> None:
         key, keep = prefix_of(run) + "batch", self._keep(run)
@@ -267,6 +285,15 @@ class ValkeyStorage(Storage):
                 server.unlink(*(names + data)[first : first + CHUNK])
 
         self.nodes.on(run, remove)
+        if self._mapped is not None:
+            self._mapped.drop(run)
+
+    def _sweep(self) -> None:
+        """Delete the files of runs whose keys have expired."""
+        if (mapped := self._mapped) is not None:
+            for run in mapped.forgotten():
+                if self.status(run).state is None:
+                    mapped.drop(run)
 
     def runs(self) -> list[str]:
         pattern = prefix_of("*") + "st"
