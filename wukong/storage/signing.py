@@ -19,6 +19,7 @@ no key.
 from __future__ import annotations
 
 import hmac
+import mmap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -40,14 +41,13 @@ from wukong.storage.interface import (
     shared_ref,
 )
 from wukong.storage.keys import ID_BYTES, Keys
-from wukong.storage.serialisation import Frames, Packed, pieces_of
+from wukong.storage.serialisation import Data, Frames, Packed, pieces_of
 
 TAG_BYTES = ID_BYTES + 32
 
 JOIN_BYTES = 65_536
 """Up to this size, bytes and their signature are joined; above, that would be a copy."""
 
-Data = bytes | bytearray
 Part = TypeVar("Part")
 
 
@@ -96,6 +96,9 @@ class Signer:
 
     def check(self, place: Place, data: Data) -> Data:
         """Give what was signed, if it was signed for this place; else raise `SignatureError`."""
+        if isinstance(data, mmap.mmap):
+            # Others may still write to its file, and what is used must be what was checked.
+            data = bytearray(data)
         cut = len(data) - TAG_BYTES
         view = memoryview(data)
         key = self.keys.find(bytes(view[cut : cut + ID_BYTES])) if cut >= 0 else None
