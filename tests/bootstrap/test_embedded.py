@@ -92,8 +92,9 @@ def test_what_is_live_is_configured_as_the_stack_says(stack: Stack) -> None:
     assert (executor["MemorySize"], executor["Timeout"]) == (3008, 900)
     assert (invoker["MemorySize"], invoker["Timeout"]) == (512, 300)
     variables = {"WUKONG_PLATFORM": "aws", "WUKONG_STORE_URL": ""}
+    key = {"WUKONG_STORE_SIGNING_KEY": stack.outputs["SigningKey"]}
     for name, found in zip(stack.functions, (executor, invoker), strict=True):
-        assert found["Environment"]["Variables"] == variables
+        assert found["Environment"]["Variables"] == variables | (key if found is executor else {})
         assert found["LoggingConfig"]["LogGroup"] == f"/aws/lambda/{name}"
         assert client.get_function_recursion_config(FunctionName=name)["RecursiveLoop"] == "Allow"
     for qualifier in ("live", executor["Version"]):

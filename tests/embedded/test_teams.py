@@ -32,6 +32,13 @@ from wukong.storage.signing import SignatureError
 pytestmark = pytest.mark.embedded
 
 HERE = Target.this_machine()
+UPLOADERS = ",".join(
+    [
+        f"arn:aws:iam::{ACCOUNT}:role/ci-*",
+        # The embedded AWS takes a session for the principal, where AWS takes its role.
+        f"arn:aws:sts::{ACCOUNT}:assumed-role/ci-*/*",
+    ]
+)
 ROLES = ("Bootstrap", "Executor", "Invoker")
 
 
@@ -138,7 +145,7 @@ def teams(
             "Architecture": HERE.architecture,
             "StoreUrl": aws.store_url,
             "Embedded": "true",
-            "UploaderArns": f"arn:aws:iam::{ACCOUNT}:role/ci-*" if team.prefix == "Blue" else "",
+            "UploaderArns": UPLOADERS if team.prefix == "Blue" else "",
         }
         team.stack.deploy(template_file(), bootstrap, parameters)
         releases = Releases(team.stack)
