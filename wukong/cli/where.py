@@ -35,10 +35,13 @@ def releases_of(name: str | None) -> Releases:
 
 
 def store_of(config: Config) -> Storage | None:
-    """Open the store of the configuration; None if each client starts one of its own."""
-    from wukong.opening import open_store
+    """Open the store of the configuration; None if each client starts one of its own.
 
-    return open_store(config, config.store.url) if config.store.url else None
+    For the states of runs: it has no key, so nothing that is signed may be read with it.
+    """
+    from wukong.storage import open_storage
+
+    return open_storage(config.store.url) if config.store.url else None
 
 
 def full_id(run: str, known: Iterable[str], where: str) -> str:
