@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import boto3
@@ -19,7 +19,9 @@ import pytest
 import wukong
 from tests.bootstrap.conftest import zipped
 from tests.bootstrap.test_embedded_releases import PROBE
+from tests.storage.test_contract import diamond
 from wukong.cli.deploy import template_file
+from wukong.messages import Start
 from wukong.packaging.build import build_bootstrap, build_deployment
 from wukong.packaging.target import Target
 from wukong.stack.cloudformation import Stack
@@ -137,6 +139,8 @@ def teams(
     bootstrap = build_bootstrap(HERE, folder / "bootstrap.zip").path
     package = build_deployment(HERE, folder / "deployment.zip").path
     made = Team("Red", Stack("team-red")), Team("Blue", Stack("team-blue"))
+    kms: Any = boto3.client("kms")
+    key = str(kms.create_key()["KeyMetadata"]["Arn"])
     for team in made:
         parameters = {
             "FunctionPrefix": team.prefix,
@@ -146,6 +150,7 @@ def teams(
             "StoreUrl": aws.store_url,
             "Embedded": "true",
             "UploaderArns": UPLOADERS if team.prefix == "Blue" else "",
+            "KmsKeyArn": key if team.prefix == "Blue" else "",
         }
         team.stack.deploy(template_file(), bootstrap, parameters)
         releases = Releases(team.stack)
@@ -264,6 +269,22 @@ def test_no_role_of_a_team_can_touch_what_is_the_other_teams(
         assert "allowed" in results, f"{method}: {results}"
 
 
+def test_a_customer_key_is_on_all_that_is_kept(teams: tuple[Team, Team]) -> None:
+    """Of a stack that computes with it: the tests before and after this one."""
+    red, blue = teams
+    lambda_: Any = boto3.client("lambda")
+    logs: Any = boto3.client("logs")
+    for team, with_key in ((red, False), (blue, True)):
+        for which in ROLES:
+            name = team.function(which)
+            found = lambda_.get_function_configuration(FunctionName=name)
+            assert bool(found.get("KMSKeyArn")) == with_key
+            (group,) = logs.describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{name}")[
+                "logGroups"
+            ]
+            assert bool(group.get("kmsKeyId")) == with_key
+
+
 @pytest.fixture
 def uploaders(account: None) -> Iterator[dict[str, str]]:
     """Two roles that may put objects wherever a bucket lets them."""
@@ -305,12 +326,14 @@ def test_a_run_of_one_team_is_refused_by_the_keys_of_the_other(
 ) -> None:
     """Even in one store, which teams should not have."""
     red, blue = teams
-    with wukong.Client(stack=red.stack.name, max_executors=1, progress=False) as client:
-        future = client.compute(dask.delayed(abs)(-1))
-        theirs = open_storage(aws.store_url, blue.key)
-        with pytest.raises(SignatureError, match="not signed with a key that is valid here"):
-            theirs.manifest(future.run)
-        assert future.result() == 1
+    ours, theirs = (open_storage(aws.store_url, team.key) for team in (red, blue))
+    ours.create(replace(diamond("red-run"), manifest=lambda: b"manifest"))
+    assert ours.manifest("red-run") == b"manifest"
+    with pytest.raises(SignatureError, match="not signed with a key that is valid here"):
+        theirs.manifest("red-run")
+    with pytest.raises(SignatureError, match="the specification of segment 0"):
+        theirs.begin("red-run", [Start(0)], "token")
+    ours.drop("red-run")
 
 
 def test_a_rotated_key_is_used_and_the_one_before_is_still_valid(
