@@ -54,7 +54,7 @@ def rate(do: Callable[[], object]) -> float:
 
 
 def _seconds(do: Callable[[], object], times: int) -> float:
-    """Give the processor's time of a call: nothing is waited for, whatever else the machine does."""
+    """Give the processor's time of a call, whatever else the machine does."""
     begun = time.process_time()
     for _ in range(times):
         do()
