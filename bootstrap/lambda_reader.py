@@ -44,11 +44,13 @@ CONTROL = Config(
 
 @dataclass(frozen=True, slots=True)
 class LayerVersion:
-    """One version of a layer."""
+    """One version of a layer; without runtimes, or processors, it is for all."""
 
     arn: str
     number: int
     description: str
+    runtimes: tuple[str, ...] = ()
+    architectures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +170,13 @@ class LambdaReader:
         """List the versions of a layer, the newest first; empty if there is no such layer."""
         pages = self._pages(f"layer {name}", self._client.list_layer_versions, LayerName=name)
         return [
-            LayerVersion(found["LayerVersionArn"], found["Version"], found.get("Description", ""))
+            LayerVersion(
+                found["LayerVersionArn"],
+                found["Version"],
+                found.get("Description", ""),
+                tuple(found.get("CompatibleRuntimes") or ()),
+                tuple(found.get("CompatibleArchitectures") or ()),
+            )
             for page in pages
             for found in page["LayerVersions"]
         ]

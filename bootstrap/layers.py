@@ -51,12 +51,28 @@ class Layer:
         Of the version to use; says that it is yet to be published if nothing may be written.
     unzipped
         Bytes of its files.
+    runtimes, architectures
+        What it is for; all if it does not say.
     """
 
     name: str
     package: Package
     arn: str
     unzipped: int
+    runtimes: tuple[str, ...] = ()
+    architectures: tuple[str, ...] = ()
+
+    def misfit(self, runtime: str, architecture: str) -> str:
+        """Say what else the layer is for; empty if it fits.
+
+        Lambda attaches it all the same, and the first import fails.
+        https://docs.aws.amazon.com/lambda/latest/api/API_PublishLayerVersion.html
+        """
+        if self.runtimes and runtime not in self.runtimes:
+            return f"{', '.join(self.runtimes)}, and not for {runtime}"
+        if self.architectures and architecture not in self.architectures:
+            return f"{', '.join(self.architectures)}, and not for {architecture}"
+        return ""
 
 
 def find_uploads(around: Surroundings, names: Iterable[str]) -> dict[str, Package | None]:
@@ -73,16 +89,18 @@ def provide(around: Surroundings, name: str, package: Package, *, writes: bool) 
     layer = f"{around.settings.layer_prefix}{name}"
     for version, source in _published(around, layer):
         if source.package == short(package.id):
-            return Layer(name, package, version.arn, source.unzipped)
+            fits = version.runtimes, version.architectures
+            return Layer(name, package, version.arn, source.unzipped, *fits)
     contents = read_contents(around.s3, package)
-    fits = _fits(package, contents)
+    manifest = _manifest(package, contents)
     arn = f"layer:{layer} (to be published from {package.where})"
     if writes:
         source = _Source(short(package.id), contents.unzipped)
-        arn = around.api.publish_layer(layer, package, str(source), fits)
+        arn = around.api.publish_layer(layer, package, str(source), _fits(manifest))
         around.progress.tick(f"publish layer {name}")
         logger.info("published layer", layer=arn)
-    return Layer(name, package, arn, contents.unzipped)
+    fits = manifest.compatible_runtimes, manifest.compatible_architectures
+    return Layer(name, package, arn, contents.unzipped, *fits)
 
 
 def prune(around: Surroundings, had: Iterable[str], attached: Iterable[str]) -> None:
@@ -155,11 +173,11 @@ class _Source:
         return f"src={self.package} size={self.unzipped}"
 
 
-def _fits(package: Package, contents: Contents) -> dict[str, list[str]]:
+def _manifest(package: Package, contents: Contents) -> LayerManifest:
     if contents.manifest is None:
-        return {}
+        return LayerManifest()
     try:
-        manifest = LayerManifest.model_validate_json(contents.manifest)
+        return LayerManifest.model_validate_json(contents.manifest)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])
@@ -167,6 +185,9 @@ def _fits(package: Package, contents: Contents) -> dict[str, list[str]]:
             f"{package.where}: {MANIFEST}, field '{field}': {first['msg']}.",
             f"Known here: {', '.join(LayerManifest.model_fields)}.",
         ) from None
+
+
+def _fits(manifest: LayerManifest) -> dict[str, list[str]]:
     runtimes = list(manifest.compatible_runtimes)
     architectures: list[str] = list(manifest.compatible_architectures)
     return {

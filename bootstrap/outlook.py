@@ -107,7 +107,8 @@ def look_ahead(
     plan = plan_deployment(spec, package, pair, arns)
     _check(around, plan, contents, provided)
     held = _still_held(request, holding, package, newest, provided)
-    return Outlook(plan, held, record.held if record else ())
+    waiting = _waiting_for_layers(request, uploaded, plan, provided)
+    return waiting or Outlook(plan, held, record.held if record else ())
 
 
 def read_pair(request: Request, around: Surroundings) -> Pair:
@@ -237,6 +238,31 @@ def _still_held(
     if newest is not None and is_newer and request.asked.package_version:
         held = (*held, digest(newest.id)) if digest(newest.id) not in held else held
     return held
+
+
+def _waiting_for_layers(
+    request: Request, uploaded: set[str], plan: Plan, provided: Mapping[str, Layer]
+) -> Answer | None:
+    """Refuse layers that their functions cannot use; answer if others than these were uploaded.
+
+    After a change of the runtime the layers come one after the other, and the last one deploys.
+    """
+    misfits = {
+        layer.name: f"{layer.package.where} is for {misfit} ({function.spec.function_name})"
+        for function in plan.functions
+        for layer in provided.values()
+        if layer.arn in function.wanted.layers
+        and (misfit := layer.misfit(function.wanted.runtime, function.wanted.architecture))
+    }
+    if not misfits:
+        return None
+    if uploaded and not uploaded & misfits.keys():
+        return _awaiting(request, f"{', '.join(sorted(misfits))} for the functions' runtime")
+    raise PackageError(
+        f"{'; '.join(misfits.values())}.",
+        "Build the layer for the functions' runtime and architecture, and upload it again: "
+        "`wukong deploy --layers ...` does both.",
+    )
 
 
 def _check(

@@ -28,6 +28,7 @@ CLEARABLE = frozenset(
         "subnet_ids",
         "security_group_ids",
         "failure_destination",
+        "exec_wrapper",
         "kms_key",
         "signing_key",
     }

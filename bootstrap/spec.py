@@ -84,6 +84,13 @@ CLEARED: Final[Mapping[str, Any]] = {
 """What `null` means: what Lambda has where nothing was ever set. For the other fields that is the
 default, or None."""
 
+VARIABLES: Final[Mapping[str, str]] = {
+    "exec_wrapper": "AWS_LAMBDA_EXEC_WRAPPER",
+    "metrics": "WUKONG_METRICS",
+}
+"""Fields that are variables of a function, of which a template need not know the others.
+https://docs.aws.amazon.com/lambda/latest/dg/runtimes-modify.html#runtime-wrapper"""
+
 RESERVED_VARIABLES = frozenset(
     {
         "_HANDLER",
@@ -221,6 +228,8 @@ class FunctionFields(Wishes):
     subnet_ids: Annotated[Names, Field(max_length=16)] = ()
     security_group_ids: Annotated[Names, Field(max_length=5)] = ()
     tracing: Literal["Active", "PassThrough"] | None = None
+    exec_wrapper: Annotated[str, Field(pattern=r"^(/.+)?$")] | None = None
+    metrics: Literal["on", "off", ""] | None = None
     log_group: str | None = None
     log_format: Literal["Text", "JSON"] | None = None
     snap_start: Literal["None", "PublishedVersions"] | None = None
@@ -300,6 +309,8 @@ class FunctionSpec:
     subnet_ids: tuple[str, ...] | Unset = UNSET
     security_group_ids: tuple[str, ...] | Unset = UNSET
     tracing: str | Unset = UNSET
+    exec_wrapper: str | Unset | None = UNSET
+    metrics: str | Unset | None = UNSET
     log_group: str | Unset | None = UNSET
     log_format: str | Unset = UNSET
     snap_start: str | Unset = UNSET
@@ -356,7 +367,11 @@ class FunctionSpec:
 
     def _environment(self, current: Mapping[str, str]) -> dict[str, str]:
         """Give the wanted variables: ours always, the others as wished or as they are."""
-        variables = dict(_or(self.environment, current))
+        told = {variable: getattr(self, name) for name, variable in VARIABLES.items()}
+        cleared = {variable for variable, value in told.items() if not value}
+        kept = {name: value for name, value in current.items() if name not in cleared}
+        variables = dict(_or(self.environment, kept))
+        variables |= {name: value for name, value in told.items() if value and value is not UNSET}
         url = _or(self.store_url, current.get("WUKONG_STORE_URL", ""))
         key = _or(self.signing_key, current.get(SIGNING_KEY, ""))
         variables.pop(SIGNING_KEY, None)

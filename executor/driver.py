@@ -14,10 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from executor.heartbeat import Heartbeat
 from executor.overtime import Overtime
 from executor.recorder import recorder_of
+from executor.spans import Spans
 from executor.walker import Limits, Walker
 from executor.work import Tally, Work
 from wukong.messages import MAX_HOPS, ExecutorEvent
+from wukong.platform import tracing
 from wukong.platform.interface import Platform
+from wukong.platform.lines import NO_LINES, Lines
 from wukong.storage import Storage
 from wukong.storage.notes import Place
 
@@ -42,6 +45,8 @@ class Driver:
         What starting an Executor costs here; 0 if nothing.
     threads
         How many lineages run at once.
+    lines
+        The log of this invocation.
     """
 
     def __init__(
@@ -53,12 +58,14 @@ class Driver:
         place: Place = Place(),  # noqa: B008 - it is frozen
         start_seconds: float = 0.0,
         threads: int = 1,
+        lines: Lines = NO_LINES,
     ) -> None:
         self._event = event
         self._place = place
+        self._trace = tracing.current()
         # Not the invocation's id: when Lambda repeats an invocation that died, it has the same one.
         self._token = uuid.uuid4().hex[:TOKEN_LENGTH]
-        self._work = Work(event, storage, self._token, platform)
+        self._work = Work(event, storage, self._token, platform, lines)
         self._heartbeat = Heartbeat(storage, event.run, self._work.start_again)
         self._limits = Limits(seconds_left, start_seconds, place.memory_mb)
         self._walkers = [self._walker() for _ in range(threads)]
@@ -69,7 +76,21 @@ class Driver:
     def _walker(self) -> Walker:
         storage = self._work.storage
         recorder = recorder_of(self._event, storage, self._token, self._place)
-        return Walker(self._work, self._heartbeat, recorder, self._limits)
+        if not self._trace.is_on:
+            return Walker(self._work, self._heartbeat, recorder, self._limits)
+        spans = Spans(recorder, self._trace)
+        walker = Walker(self._work, self._heartbeat, spans, self._limits)
+        spans.task = lambda: walker.task
+        return walker
+
+    @property
+    def tally(self) -> Tally:
+        """What was done so far, also if it ends with an error."""
+        tally = self._work.tally
+        tally.stored = sum(walker.stored for walker in self._walkers)
+        tally.fenced = sum(walker.fenced for walker in self._walkers)
+        tally.busy = sum(walker.busy for walker in self._walkers)
+        return tally
 
     def execute(self) -> Tally:
         """Run everything, until no lineage of this event has anything left to do.
@@ -82,11 +103,11 @@ class Driver:
         work = self._work
         if self._event.hop > MAX_HOPS:
             work.fail("(hand-off)", f"a chain of more than {MAX_HOPS} Executors is a runaway")
-            return work.tally
+            return self.tally
         work.begin(self._event.starts, self._walkers[0].recorder, self._heartbeat)
         with self._heartbeat:
             self._run_all()
-        return work.tally
+        return self.tally
 
     def _run_all(self) -> None:
         """Run the first walker in this thread, and further ones if they are worth theirs."""
@@ -103,7 +124,8 @@ class Driver:
     def _run_one(self, walker: Walker, *, first: bool) -> None:
         self._work.join(first=first)
         try:
-            walker.run()
+            with self._trace.here():
+                walker.run()
         except BaseException:
             self._work.give_up()
             raise

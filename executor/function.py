@@ -14,11 +14,15 @@ from wukong import __version__
 from wukong.messages import ExecutorEvent, Pong, is_ping, is_probe
 from wukong.platform import surroundings
 from wukong.platform.context import Context, inside_function
-from wukong.platform.lines import log
+from wukong.platform.lines import Lines, is_first
+from wukong.platform.tracing import Attributes, serving
 
 if TYPE_CHECKING:
     from executor.modules import Carried
-    from wukong.storage import Storage
+    from executor.work import Tally
+
+SHOWN = 100
+"""So many of its lineages an Executor names in its log; on Lambda it has few."""
 
 
 def lambda_handler(event: object, context: Context) -> dict[str, Any]:
@@ -33,6 +37,7 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
     SigningKeyError
         If the key that everything in the store is signed with cannot be read.
     """
+    cold = is_first()
     if is_ping(event):
         return Pong("executor", __version__, machine.python_version()).to_event()
     if is_probe(event):
@@ -41,35 +46,23 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
 
         return answer(Probe.from_event(event)).to_event()
     message = ExecutorEvent.from_event(event)
-    log(wukong="begins", run=message.run, lineages=[one.segment for one in message.starts])
+    lines = Lines("executor", message.run, context.aws_request_id, cold=cold)
+    named = [f"{one.segment}.{one.epoch}" for one in message.starts[:SHOWN]]
+    lines.say("begins", lineages=named, of=len(message.starts), reason=message.reason)
     from executor.failures import refusing
 
-    store = surroundings.store()
-    with refusing(store, message.run) as told:
-        told.update(_executed(message, store, context))
-    log(**told)
-    return told
+    with refusing(surroundings.store(), message.run) as refused:
+        return _served(message, context, lines, cold=cold)
+    lines.say("refused", why=refused["why"])
+    return refused
 
 
-def _executed(message: ExecutorEvent, store: Storage, context: Context) -> dict[str, Any]:
-    from executor.driver import Driver
-    from executor.memory import limit_memory
-    from executor.place import place_of, threads_for
-
-    if message.bundle is not None:
-        _carried().use(message.bundle, partial(store.read, message.run))
-    _compute_nested_in_place()
-    place = place_of(context.aws_request_id)
-    limit_memory(place.memory_mb)
-    tally = Driver(
-        message,
-        store,
-        surroundings.platform,
-        lambda: context.get_remaining_time_in_millis() / 1000,
-        place,
-        start_seconds=surroundings.start_seconds(),
-        threads=threads_for(place.memory_mb),
-    ).execute()
+def _served(
+    message: ExecutorEvent, context: Context, lines: Lines, *, cold: bool
+) -> dict[str, Any]:
+    with serving("wukong.executor", message.trace, _about(message, context, cold=cold)) as trace:
+        tally = _execute(message, context, lines, cold=cold)
+        trace.note({"wukong.segments": len(tally.segments)})
     return {
         "wukong": "executed",
         "run": message.run,
@@ -79,6 +72,62 @@ def _executed(message: ExecutorEvent, store: Storage, context: Context) -> dict[
         "handed_off": tally.handed_off,
         "passed_on": tally.passed_on,
         "kept": tally.kept,
+    }
+
+
+def _about(message: ExecutorEvent, context: Context, *, cold: bool) -> Attributes:
+    """Say in attributes of a span which invocation this is."""
+    return {
+        "wukong.run": message.run,
+        "wukong.lineages": len(message.starts),
+        "wukong.reason": message.reason,
+        "wukong.hop": message.hop,
+        "faas.invocation_id": context.aws_request_id,
+        "faas.coldstart": cold,
+    }
+
+
+def _execute(message: ExecutorEvent, context: Context, lines: Lines, *, cold: bool) -> Tally:
+    from executor.driver import Driver
+    from executor.memory import limit_memory
+    from executor.place import place_of, threads_for
+    from wukong.platform.traced import traced
+
+    store = traced(surroundings.store())
+    if message.bundle is not None:
+        _carried().use(message.bundle, partial(store.read, message.run))
+    _compute_nested_in_place()
+    place = place_of(context.aws_request_id)
+    limit_memory(place.memory_mb)
+    driver = Driver(
+        message,
+        store,
+        surroundings.platform,
+        lambda: context.get_remaining_time_in_millis() / 1000,
+        place,
+        start_seconds=surroundings.start_seconds(),
+        threads=threads_for(place.memory_mb),
+        lines=lines,
+    )
+    try:
+        return driver.execute()
+    finally:
+        lines.measure("executed", _metrics(driver.tally, cold=cold))
+
+
+def _metrics(tally: Tally, *, cold: bool) -> dict[str, float]:
+    """Give what CloudWatch is to know of an invocation; docs/watching.md says what each means."""
+    return {
+        "Segments": len(tally.segments),
+        "TasksFailed": tally.failed,
+        "BytesStored": tally.stored,
+        "BusySeconds": round(tally.busy, 3),
+        "ColdStarts": int(cold),
+        "Lineages": tally.lineages,
+        "Stopped": tally.stopped,
+        "Fenced": tally.fenced,
+        "Started": tally.handed_off,
+        "Throttled": tally.throttled,
     }
 
 

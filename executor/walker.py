@@ -54,6 +54,11 @@ LONGER = 1.5
 """How much longer than the longest segment so far the next one may be."""
 
 
+def named(lineage: Lineage | Start) -> str:
+    """Name a lineage in a log, `segment.epoch`, as its data is named."""
+    return f"{lineage.segment}.{lineage.epoch}"
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What an Executor may take.
@@ -90,6 +95,8 @@ class Walker:
         self._inputs: Iterable[object] = ()
         self.task = "(none)"
         self.since: float | None = None
+        self.busy = 0.0
+        self.stored = self.fenced = 0
 
     def run(self) -> None:
         """Advance lineages in turn, those that have got furthest first."""
@@ -139,6 +146,20 @@ class Walker:
             if event is not None:
                 walk.todo.extend(walk.core.step(event))
 
+    def _fail(
+        self,
+        walk: Walk,
+        claim: Claim,
+        task: str,
+        what: str = "",
+        error: BaseException | None = None,
+    ) -> Failed:
+        """End the run, because of a segment."""
+        inputs = self._inputs if task == self.task else ()
+        where = {"segment": claim.segment, "lineage": named(walk.core.lineage)}
+        self._work.fail(task, what, error, inputs, where)
+        return Failed(claim)
+
     def _perform(self, walk: Walk, instruction: Instruction) -> Event | None:  # noqa: C901 - a case each
         match instruction:
             case Fetch(claim, refs):
@@ -180,17 +201,18 @@ class Walker:
                 # its last writes: not ours to complain.
                 return FencedOff()
             if data is None:
-                self._work.fail(
+                return self._fail(
+                    walk,
+                    claim,
                     f"(input of segment {claim.segment})",
                     f"output {ref.version} of segment {ref.segment} is not in the store: it was "
                     "evicted, or has outlived its time",
                 )
-                return Failed(claim)
             try:
                 walk.values[ref.segment] = loads(data)
             except Exception as error:  # noqa: BLE001 - user classes decide what unpickling raises
-                self._work.fail(f"(input of segment {claim.segment})", "cannot be unpickled", error)
-                return Failed(claim)
+                what = f"(input of segment {claim.segment})"
+                return self._fail(walk, claim, what, "cannot be unpickled", error)
         return Fetched(claim)
 
     def _read(self, claim: Claim, refs: Sequence[DataRef]) -> list[Data | None]:
@@ -232,8 +254,7 @@ class Walker:
         try:
             spec = self._spec(walk, claim)
         except Exception as error:  # noqa: BLE001 - the tasks' modules decide what importing raises
-            self._work.fail(self.task, "", error)
-            return Failed(claim)
+            return self._fail(walk, claim, self.task, "", error)
         self.recorder.loaded()
         if not self._work.pace.is_short(spec):
             # What is done already is not to wait for it.
@@ -244,11 +265,11 @@ class Walker:
             values[claim.segment] = spec.run(values, self._on_task, self._work.event.retries)
         except BaseException as error:  # noqa: BLE001 - also SystemExit: a task must not end us
             explain(error, self._limits.memory_mb)
-            self._work.fail(self.task, "", error, self._inputs)
-            return Failed(claim)
+            return self._fail(walk, claim, self.task, "", error)
         finally:
             self.since = None
         seconds = time.monotonic() - began
+        self.busy += seconds
         self._work.took(spec, seconds)
         self.recorder.ran(began, seconds)
         self._trim(walk, spec)
@@ -263,8 +284,7 @@ class Walker:
         try:
             walk.output = self._compression.packed(pack(walk.values[claim.segment]))
         except Exception as error:  # noqa: BLE001 - user classes decide what pickling raises
-            self._work.fail(self.task, "its value cannot be pickled", error, self._inputs)
-            return Failed(claim)
+            return self._fail(walk, claim, self.task, "its value cannot be pickled", error)
         alone = len(spec.children) == 1 and not spec.root
         return Computed(claim, alone and self._compression.is_slow(walk.output))
 
@@ -321,6 +341,7 @@ class Walker:
         size = sum(len(arrival.output) for arrival in arrivals)
         seconds = time.perf_counter() - begun
         self._compression.sent(size, seconds)
+        self.stored += size
         self._garbage.clear()
         for one, answer in zip(pending, arrived, strict=True):
             event: Event = FencedOff()
@@ -331,12 +352,19 @@ class Walker:
                 self.recorder.arrived(one.claim, seconds, answer.here)
                 one.walk.after = one.claim.segment
                 event = ArrivedAt(one.claim, answer.here, answer.handed_off, answer.deletable)
+            else:
+                self._note_fenced(one)
             one.walk.sent = len(one.arrival.output)
             one.walk.todo.extend(one.walk.core.step(event))
             while one.walk.todo and not isinstance(one.walk.todo[0], Fetch | Compute):
                 self._perform(one.walk, one.walk.todo.popleft())
         self._going.extendleft(one.walk for one in reversed(pending))
         self.recorder.flush()
+
+    def _note_fenced(self, one: Pending) -> None:
+        lineage = one.walk.core.lineage
+        self.fenced += 1
+        self._work.lines.say("fenced", segment=one.claim.segment, lineage=named(lineage))
 
     def _fan_out(self, walk: Walk, starts: Sequence[Start]) -> None:
         """Keep as many children as are worth less than starting an Executor; hand off the rest."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -28,7 +28,9 @@ from executor.recorder import Silent
 from wukong.errors import WukongError
 from wukong.graph.spec import Spec
 from wukong.messages import ExecutorEvent, Reason, Start
+from wukong.platform import tracing
 from wukong.platform.interface import Platform
+from wukong.platform.lines import NO_LINES, Lines
 from wukong.storage import Begun, DataRef, Fenced, Lineage, RunState, Storage
 from wukong.storage.serialisation import Failure
 
@@ -39,16 +41,43 @@ KEPT_AT_ONCE = 64
 """So many of the lineages that were kept are begun together, in one round trip."""
 
 
+LINE = 500
+"""So many characters of an error go into the log; its client is told all of it."""
+
+
 @dataclass(slots=True)
 class Tally:
-    """What an Executor did, for its answer and its log line."""
+    """What an Executor did, for its answer, its log line and its metrics.
+
+    Attributes
+    ----------
+    lineages, stopped
+        How many it began, and how many it was not let begin.
+    segments
+        Those whose outputs it made official.
+    handed_off, throttled
+        How many Executors it had started, and how often that was refused for want of concurrency.
+    passed_on, kept
+        Lineages that it left to others for want of time, and that it kept for itself.
+    failed, fenced
+        Tasks that ended the run, and outputs that came too late.
+    stored
+        Bytes of outputs.
+    busy
+        Seconds that its threads spent in tasks.
+    """
 
     lineages: int = 0
     stopped: int = 0
     segments: list[int] = field(default_factory=list)
     handed_off: int = 0
+    throttled: int = 0
     passed_on: int = 0
     kept: int = 0
+    failed: int = 0
+    fenced: int = 0
+    stored: int = 0
+    busy: float = 0.0
 
 
 class Work:
@@ -60,6 +89,8 @@ class Work:
         Who it is.
     platform
         Gives the platform when something is handed off; most Executors never ask.
+    lines
+        The log of this invocation.
     """
 
     def __init__(
@@ -68,6 +99,7 @@ class Work:
         storage: Storage,
         token: str,
         platform: Callable[[], Platform],
+        lines: Lines = NO_LINES,
     ) -> None:
         self.event = event
         self.run = event.run
@@ -75,9 +107,11 @@ class Work:
         self.earlier = inputs_of(storage)
         self.pace = Pace()
         self.tally = Tally()
+        self.lines = lines
         self.failed = False
         self.shared: dict[DataRef, bytes] = {}
         self._token = token
+        self._trace = tracing.current()
         self._platform = platform
         self._busy = 0
         self._worth = threading.Event()
@@ -222,8 +256,13 @@ class Work:
 
     def _start(self, platform: Platform, groups: Iterable[Sequence[Start]], reason: Reason) -> int:
         like = replace(self.event, hop=self.event.hop + 1, parent=self._token, reason=reason)
-        accepted = platform.start([replace(like, starts=tuple(group)) for group in groups]).accepted
+        wanted = [replace(like, starts=tuple(group)) for group in groups]
+        throttled = platform.throttled
+        with self._trace.invoking(wanted) as events:
+            accepted = platform.start(events).accepted
         self.tally.handed_off += accepted
+        self.tally.throttled += platform.throttled - throttled
+        self.lines.say("hands off", reason=reason, executors=len(wanted), accepted=accepted)
         return accepted
 
     def pass_on(self, lineages: Sequence[Lineage]) -> int:
@@ -241,12 +280,16 @@ class Work:
         what: str,
         error: BaseException | None = None,
         inputs: Iterable[object] = (),
+        where: Mapping[str, object] | None = None,
     ) -> None:
-        """End the run, with what happened."""
-        self.end(failure_of(task, what, error, inputs))
+        """End the run, with what happened; `where` is for the log."""
+        failure = failure_of(task, what, error, inputs)
+        self.lines.say("failed", task=task[:LINE], error=failure.message[:LINE], **(where or {}))
+        self.end(failure)
 
     def end(self, failure: Failure) -> None:
         """End the run."""
+        self.tally.failed += 1
         self.storage.stop(self.run, RunState.FAILED, failure.to_bytes())
         self.give_up()
 

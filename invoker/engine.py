@@ -105,6 +105,8 @@ class Engine:
         self._loop = asyncio.new_event_loop()
         self.rate = RATE
         """Executors that are started here in a second, as of the latest batch that tells."""
+        self.throttled = 0
+        """How often Lambda refused a start so far because too many functions ran or started."""
 
     def start(self, events: Sequence[ExecutorEvent | Branch], seconds: float) -> InvokerReport:
         """Try for so many seconds to have all events accepted; not for two threads at once.
@@ -263,6 +265,7 @@ class Engine:
                 self._pace.accepted(now - flight.sent, backlog=bool(self._batch.ready))
                 self._batch.accept(item)
             case Verdict.THROTTLED:
+                self.throttled += 1
                 self._pace.throttled(flight.sent, now)
                 self._try_again(item, reason(response), least=retry_after(response))
             case Verdict.FAULT:

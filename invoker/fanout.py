@@ -13,6 +13,7 @@ from invoker.engine import Engine
 from invoker.outcomes import keep, wait_for
 from invoker.tree import MOST_DEPTH, branches, split
 from wukong.messages import ExecutorEvent, InvokerEvent, InvokerReport
+from wukong.platform import tracing
 from wukong.platform.batches import events_of
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def start_batch(
             return InvokerReport.of([UNKNOWN] * len(events), unsure=len(events))
         before = known
     rest = [events[refusal.position] for refusal in before.refused]
-    later = start_all(engine, rest, ends - time.time(), store, message.depth)
+    with tracing.current().invoking(rest) as wanted:
+        later = start_all(engine, wanted, ends - time.time(), store, message.depth)
     report = before.followed_by(later)
     keep(message, report, store)
     return report

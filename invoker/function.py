@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import platform as machine
+import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from wukong import __version__
-from wukong.messages import InvokerEvent, Pong, is_ping
+from wukong.messages import InvokerEvent, InvokerReport, Pong, is_ping
 from wukong.platform.context import Context
-from wukong.platform.lines import log
+from wukong.platform.lines import Lines, is_first
 from wukong.platform.surroundings import store
+from wukong.platform.tracing import Attributes, serving
 
 if TYPE_CHECKING:
     from invoker.engine import Engine
+    from wukong.storage import Storage
 
 
 def lambda_handler(event: object, context: Context) -> dict[str, Any]:
@@ -26,14 +29,50 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
     StorageError
         If the batch cannot be read.
     """
+    cold = is_first()
     if is_ping(event):
         return Pong("invoker", __version__, machine.python_version()).to_event()
+    message = InvokerEvent.from_event(event)
+    lines = Lines("invoker", message.run, context.aws_request_id, cold=cold)
+    lines.say("invokes", depth=message.depth, again=message.again)
+    about: Attributes = {
+        "wukong.run": message.run,
+        "wukong.depth": message.depth,
+        "faas.invocation_id": context.aws_request_id,
+        "faas.coldstart": cold,
+    }
+    with serving("wukong.invoker", message.trace, about) as trace:
+        report = _start(message, context, lines, cold=cold)
+        trace.note({"wukong.started": report.accepted, "wukong.refused": len(report.refused)})
+    return report.to_event()
+
+
+def _start(message: InvokerEvent, context: Context, lines: Lines, *, cold: bool) -> InvokerReport:
     from invoker.fanout import start_batch
 
-    message = InvokerEvent.from_event(event)
-    log(wukong="invokes", run=message.run, depth=message.depth)
-    seconds = context.get_remaining_time_in_millis() / 1000
-    return start_batch(_engine(), message, seconds, store).to_event()
+    engine, begun = _engine(), time.monotonic()
+    throttled, report = engine.throttled, InvokerReport(0)
+    try:
+        seconds = context.get_remaining_time_in_millis() / 1000
+        report = start_batch(engine, message, seconds, _store)
+    finally:
+        metrics = {
+            "Started": report.accepted,
+            "Refused": len(report.refused),
+            "Unsure": report.unsure,
+            "Throttled": engine.throttled - throttled,
+            "ColdStarts": int(cold),
+            "BusySeconds": round(time.monotonic() - begun, 3),
+        }
+        lines.measure("invoked", metrics)
+    return report
+
+
+def _store() -> Storage:
+    # An Invoker starts Executors before it needs any storage.
+    from wukong.platform.traced import traced
+
+    return traced(store())
 
 
 @cache

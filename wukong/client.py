@@ -37,8 +37,10 @@ from wukong.graph.normalise import Normalised, normalise
 from wukong.keeping import Keeper, Surroundings
 from wukong.ledger import Ledger
 from wukong.opening import open_platform, open_store, workers_of
+from wukong.platform import tracing
 from wukong.platform.context import inside_function
 from wukong.platform.interface import Platform
+from wukong.platform.traced import traced
 from wukong.record import RunRecord
 from wukong.runs import Run
 from wukong.stack.valkey import EmbeddedValkey
@@ -317,9 +319,12 @@ class Client:
             storage, platform = self._connect()
             self._ledger.check_memory(options, platform)
             self._ledger.check_budget(options, platform, lambda: self._estimate(graph, options))
-            begun = submit(uuid.uuid4().hex, graph, keys, storage, platform, options)
+            name = uuid.uuid4().hex
+            trace = tracing.begin("wukong.run", attributes={"wukong.run": name})
+            with trace.here():
+                begun = submit(name, graph, keys, storage, platform, options)
             watch = self._ledger.watch(followers, options, platform, begun)
-            return self._note(Run(begun, storage, platform, watch, self._keeper))
+            return self._note(Run(begun, storage, platform, watch, self._keeper, trace))
 
         return begin
 
@@ -374,7 +379,7 @@ class Client:
         with self._opening:
             if self._storage is None or self._platform is None:
                 url = self.config.store.url or self._embedded_store()
-                self._storage = open_store(self.config, url)
+                self._storage = traced(open_store(self.config, url))
                 self._open.callback(self._storage.close)
                 self._storage.ping()
                 self._platform = open_platform(self.config, url, self._storage)

@@ -127,6 +127,6 @@ def check(
     if missing:
         raise SurroundingsError(
             f"tasks of this run import {listed(missing)}, which Executors do not have",
-            f"Add a layer that has {'it' if len(missing) == 1 else 'them'}: {DOCUMENT} and "
-            "docs/manual-setup.md#2-layers say how; then `wukong deploy -p ExecutorLayers=...`.",
+            f"Add a layer that has {'it' if len(missing) == 1 else 'them'}: "
+            f"`wukong deploy --layers ...`; {DOCUMENT} says how.",
         )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from wukong.errors import WukongError
 
@@ -57,6 +57,22 @@ class Local(_Section):
 
     workers: Annotated[int, Field(ge=1)] | None = None
     """Worker processes; one for each core unless set."""
+
+
+def _listed(value: object) -> object:
+    """Take a text with commas for a list: variables are texts."""
+    return value.split(",") if isinstance(value, str) else value
+
+
+class Packages(_Section):
+    """What the packages are built for, and the layers that are built with them."""
+
+    runtime: str | None = None
+    """As Lambda calls it, such as python3.13; this Python's version unless set."""
+    architecture: Literal["x86_64", "arm64"] | None = None
+    """This machine's unless set."""
+    layers: Annotated[tuple[str, ...], BeforeValidator(_listed)] | None = None
+    """Known layers, `NAME=FILE` for requirements files, or ARNs; none if empty."""
 
 
 class RunOptions(_Section):
@@ -125,6 +141,7 @@ class Config(_Section):
     aws_lambda: AwsLambda = AwsLambda()
     store: Store = Store()
     local: Local = Local()
+    packages: Packages = Packages()
     run: RunOptions = RunOptions()
 
     def with_arguments(

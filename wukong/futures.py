@@ -15,6 +15,7 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,9 +96,10 @@ def start(calls: Sequence[Call], make_run: MakeRun, retries: int) -> list[Future
     group = _Group()
     futures = [Future(call.key, group) for call in calls]
     group.futures = futures
+    # In the caller's context: there may be a span of its own in it.
     follow = threading.Thread(
-        target=_follow,
-        args=(calls, futures, group, make_run, retries),
+        target=copy_context().run,
+        args=(_follow, calls, futures, group, make_run, retries),
         name="wukong-futures",
         daemon=True,
     )
@@ -218,7 +220,8 @@ def _in_background(key: Key, follow: Callable[[_Group], Any]) -> Future:
         finally:
             group.begun.set()
 
-    threading.Thread(target=complete, name="wukong-futures", daemon=True).start()
+    run = copy_context().run
+    threading.Thread(target=run, args=(complete,), name="wukong-futures", daemon=True).start()
     return future
 
 

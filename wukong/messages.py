@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from itertools import groupby
 from typing import Any, Self
@@ -82,13 +82,7 @@ class Pong:
 
     def to_event(self) -> dict[str, Any]:
         """Give the JSON object that goes over the wire."""
-        return {
-            "wukong": "pong",
-            "protocol": PROTOCOL,
-            "component": self.component,
-            "version": self.version,
-            "python": self.python,
-        }
+        return {"wukong": "pong", "protocol": PROTOCOL, **asdict(self)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +154,8 @@ class ExecutorEvent:
         Token of the Executor that asks; empty for the client.
     reason
         Why it asks.
+    trace
+        The span that it asks from, as W3C's `traceparent`; empty if nobody traces.
     """
 
     run: str
@@ -171,10 +167,11 @@ class ExecutorEvent:
     record: bool = True
     parent: str = ""
     reason: str = Reason.LEAF
+    trace: str = ""
 
     def to_event(self) -> dict[str, Any]:
         """Give the JSON object that goes over the wire."""
-        message = {
+        message: dict[str, Any] = {
             "wukong": "execute",
             "protocol": PROTOCOL,
             "run": self.run,
@@ -189,13 +186,13 @@ class ExecutorEvent:
         }
         if self.bundle is not None:
             message["bundle"] = [self.bundle.blob, self.bundle.digest]
-        return message
+        return message | _traced(self.trace)
 
     def to_bytes(self) -> bytes:
         """Give the payload of an `Invoke` call."""
         before, after = _around_starts(
             *(self.run, self.targets, self.hop, self.retries),
-            *(self.bundle, self.record, self.parent, self.reason),
+            *(self.bundle, self.record, self.parent, self.reason, self.trace),
         )
         starts = ",".join([f"[{start.segment},{start.epoch}]" for start in self.starts])
         return before + starts.encode() + after
@@ -220,6 +217,7 @@ class ExecutorEvent:
             record=bool(field_of(message, "record", int)),
             parent=field_of(message, "parent", str),
             reason=field_of(message, "reason", str),
+            trace=field_of(message, "trace", str) if "trace" in message else "",
         )
 
 
@@ -231,6 +229,10 @@ def _around_starts(run: str, targets: Targets, *rest: Any) -> tuple[bytes, bytes
     # Inside a string, quotation marks are escaped.
     before, mark, after = text.partition('"starts":[')
     return (before + mark).encode(), after.encode()
+
+
+def _traced(trace: str) -> dict[str, str]:
+    return {"trace": trace} if trace else {}
 
 
 def _bundle(item: object) -> Bundle | None:
@@ -276,8 +278,9 @@ class InvokerEvent:
     again
         Whether it has been sent before, so that some of it may have been started.
     until
-        Seconds since 1970 until which whoever sends it waits for the answer; 0 if that is not
-        known.
+        Seconds since 1970 until which its sender waits for the answer; 0 if that is not known.
+    trace
+        As of an `ExecutorEvent`.
     """
 
     run: str
@@ -287,6 +290,7 @@ class InvokerEvent:
     id: str = ""
     again: bool = False
     until: float = 0.0
+    trace: str = ""
 
     def to_event(self) -> dict[str, Any]:
         """Give the JSON object that goes over the wire."""
@@ -298,6 +302,7 @@ class InvokerEvent:
             "id": self.id,
             "again": self.again,
             "until": self.until,
+            **_traced(self.trace),
         }
         if self.batch is None:
             message["events"] = write_batch(self.events)
@@ -328,6 +333,7 @@ class InvokerEvent:
             id=field_of(message, "id", str) if "id" in message else "",
             again=again,
             until=field_of(message, "until", (int, float)) if "until" in message else 0.0,
+            trace=field_of(message, "trace", str) if "trace" in message else "",
         )
 
 

@@ -16,7 +16,9 @@ from wukong.callbacks import Watch
 from wukong.graph.normalise import Key, Normalised, assemble
 from wukong.keeping import End, Keeper
 from wukong.messages import ExecutorEvent
+from wukong.platform import tracing
 from wukong.platform.interface import Platform
+from wukong.platform.tracing import NOTHING, Untraced
 from wukong.storage import DataRef, RunState, RunStatus, Storage, StorageError
 from wukong.storage.serialisation import Failure, loads
 from wukong.submission import Manifest, RunError, Submitted, event_of
@@ -71,6 +73,8 @@ class Run:
         Who is told how it goes, and what it uses.
     keeper
         Keeps what is known of the run when it has ended.
+    trace
+        The span that ends with the run.
     """
 
     def __init__(
@@ -80,7 +84,9 @@ class Run:
         platform: Platform,
         watch: Watch | None = None,
         keeper: Keeper | None = None,
+        trace: Untraced = NOTHING,
     ) -> None:
+        self._trace = trace
         self._submitted: Submitted | None = submitted
         self._keeper = keeper
         self.id = submitted.run
@@ -122,7 +128,9 @@ class Run:
                 "It has ended and its values were read, or it has outlived `keep_seconds`.",
             )
         platform.targets()
-        return cls(Submitted(run, Manifest.from_bytes(written)), storage, platform, watch, keeper)
+        manifest = Manifest.from_bytes(written)
+        trace = tracing.begin("wukong.attach", manifest.trace, {"wukong.run": run})
+        return cls(Submitted(run, manifest), storage, platform, watch, keeper, trace)
 
     def rows(self) -> Rows:
         """Say in names and values where the run stands, and what it has cost."""
@@ -150,6 +158,10 @@ class Run:
         RunError
             If the run was cancelled, ran out of time or attempts, or was lost from the store.
         """
+        with self._trace.here():
+            self._wait(on_done)
+
+    def _wait(self, on_done: Callable[[Sequence[Key]], None] | None) -> None:
         started = cared = self._progress_at = time.monotonic()
         try:
             self.watch.start(self)
@@ -181,7 +193,8 @@ class Run:
 
     def result(self) -> Any:
         """Read what was asked for, in its nesting, and delete everything of the run."""
-        values = self.values(self._manifest.roots.values())
+        with self._trace.here():
+            values = self.values(self._manifest.roots.values())
         self.end()
         asked = self._manifest
         if asked.keys is None:
@@ -252,8 +265,10 @@ class Run:
 
     def keep(self) -> None:
         """End a run that is done, and leave its roots' values in the store."""
-        self._storage.stop(self.id, RunState.DONE)
+        with self._trace.here():
+            self._storage.stop(self.id, RunState.DONE)
         self._keep_record(None)
+        self._trace.end()
 
     def _keep_deadline(self, seconds: float) -> None:
         deadline = self._manifest.options.deadline
@@ -304,7 +319,8 @@ class Run:
                 )
         again = self._refused + [event_of(self.id, self._manifest, [start]) for start in expired]
         if again:
-            report = self._platform.start(again)
+            with self._trace.invoking(again) as wanted:
+                report = self._platform.start(wanted)
             self._refused = [again[refusal.position] for refusal in report.refused]
 
     def _look(self, status: RunStatus) -> None:
@@ -332,9 +348,11 @@ class Run:
         raise RunCancelledError(f"run {self.id} was cancelled", "Compute it again to get a result.")
 
     def _end(self, state: RunState, error: BaseException | None = None) -> None:
-        self._storage.stop(self.id, state)
-        self._keep_record(error)
-        self._storage.drop(self.id)
+        with self._trace.here():
+            self._storage.stop(self.id, state)
+            self._keep_record(error)
+            self._storage.drop(self.id)
+        self._trace.end(error)
 
     def _keep_record(self, error: BaseException | None) -> None:
         """Have kept what is known of the run, once; its notes go when it is dropped."""

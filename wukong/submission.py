@@ -26,6 +26,7 @@ from wukong.graph.normalise import Key, Normalised
 from wukong.graph.segments import Segment, collapse, leaves
 from wukong.graph.spec import Encoded, SpecError, Specs, encode
 from wukong.messages import Bundle, ExecutorEvent, Reason, Start, Targets
+from wukong.platform import tracing
 from wukong.platform.interface import Platform, PlatformError
 from wukong.platform.probe import environment_here
 from wukong.storage import NewRun, RunState, Storage
@@ -54,6 +55,8 @@ class Manifest:
         Its limits.
     bundle
         The modules that it takes with it.
+    trace
+        The run's span, for who comes back to it; as in an `ExecutorEvent`.
     """
 
     roots: Mapping[int, Key]
@@ -62,17 +65,20 @@ class Manifest:
     targets: Targets
     options: RunOptions
     bundle: Bundle | None = None
+    trace: str = ""
 
     def to_bytes(self) -> bytes:
         """Serialise."""
         options = self.options.model_dump()
-        return dumps((self.roots, self.local, self.keys, self.targets, options, self.bundle))
+        asked = self.roots, self.local, self.keys
+        return dumps((*asked, self.targets, options, self.bundle, self.trace))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Manifest:
         """Read what `to_bytes` wrote."""
-        roots, local, keys, targets, options, bundle = loads(data)
-        return cls(roots, local, keys, targets, RunOptions.model_validate(options), bundle)
+        roots, local, keys, targets, options, bundle, *rest = loads(data)
+        # A client of an earlier release wrote no trace.
+        return cls(roots, local, keys, targets, RunOptions.model_validate(options), bundle, *rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +164,9 @@ def _submit(
     targets = platform.targets()
     segments = segmented(graph, platform.parallelism)
     roots = {segment.number: segment.keys[-1] for segment in segments if segment.root}
-    first = Manifest(roots, graph.local, keys, targets, options)
+    trace = tracing.current()
+    trace.note({"wukong.tasks": len(graph.tasks), "wukong.segments": len(segments)})
+    first = Manifest(roots, graph.local, keys, targets, options, trace=trace.parent)
     preparation = _Preparation(
         encode(Specs(segments, graph.tasks), graph.tasks.values()), platform, first
     )
@@ -178,7 +186,8 @@ def _submit(
 
 def _start(events: Sequence[ExecutorEvent], platform: Platform) -> tuple[ExecutorEvent, ...]:
     """Start Executors, and give those events that were refused; not all may be."""
-    report = platform.start(events)
+    with tracing.current().invoking(events) as wanted:
+        report = platform.start(wanted)
     if events and not report.accepted:
         raise PlatformError(
             f"no Executor could be started: {report.refused[0].reason}",
@@ -200,6 +209,7 @@ def event_of(
         record=options.record,
         reason=reason,
         bundle=manifest.bundle,
+        trace=manifest.trace,
     )
 
 

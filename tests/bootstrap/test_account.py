@@ -439,3 +439,42 @@ def test_a_release_stands_even_if_pruning_goes_wrong(
     monkeypatch.setattr("bootstrap.prune._can_be_many", break_down)
     release(account, "2")
     assert account.markers() == ("2", "2")
+
+
+def layer_for(runtime: str, architecture: str = "x86_64") -> bytes:
+    """A layer that says what it fits."""
+    fits = {"compatible_runtimes": [runtime], "compatible_architectures": [architecture]}
+    return zipped({"python/x.py": runtime, "wukong.json": json.dumps(fits)})
+
+
+@pytest.mark.parametrize("fits", [("python3.12",), ("python3.13", "arm64")])
+def test_a_layer_for_another_runtime_or_processor_is_refused_by_name(
+    account: Account, fits: tuple[str, ...]
+) -> None:
+    account.environment["WUKONG_EXECUTOR_LAYERS"] = "numpy"
+    account.send(notification(account.upload("1")))
+    version = account.upload("", "layers/numpy.zip", body=layer_for(*fits))
+    for event in (notification(version, "layers/numpy.zip"), {"action": "deploy"}):
+        answer = account.send(event)
+        assert answer["error"]["code"] == "INVALID_PACKAGE"
+        assert f"layers/numpy.zip is for {fits[-1]}, and not for" in answer["error"]["message"]
+    again = account.upload("", "layers/numpy.zip", body=layer_for("python3.13"))
+    assert account.send(notification(again, "layers/numpy.zip"))["release"]["live"]
+
+
+def test_a_published_layer_is_refused_too_once_the_runtime_is_another(account: Account) -> None:
+    account.environment["WUKONG_EXECUTOR_LAYERS"] = "numpy,scipy"
+    for name in ("numpy", "scipy"):
+        account.upload("", f"layers/{name}.zip", body=layer_for("python3.13"))
+    account.send(notification(account.upload("1")))
+    account.environment["WUKONG_EXECUTOR_RUNTIME"] = "python3.14"
+    answer = account.send({"action": "deploy"})
+    assert "layers/numpy.zip is for python3.13, and not for python3.14" in str(answer["error"])
+    assert "layers/scipy.zip" in answer["error"]["message"]
+    version = account.upload("", "layers/numpy.zip", body=layer_for("python3.14"))
+    answer = account.send(notification(version, "layers/numpy.zip"))
+    assert answer["status"] == "AWAITING_PACKAGE", "the other layer is still to come"
+    assert "scipy for the functions' runtime" in answer["message"]
+    version = account.upload("", "layers/scipy.zip", body=layer_for("python3.14"))
+    answer = account.send(notification(version, "layers/scipy.zip"))
+    assert answer["status"] == "CONFIGURATION_CHANGED"

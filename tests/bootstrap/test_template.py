@@ -92,6 +92,33 @@ def test_the_custom_resource_and_the_environment_say_the_same() -> None:
         assert told.keys() == settings.said[component].keys()
 
 
+def test_tracing_is_a_parameter_of_all_three_functions() -> None:
+    resources = RESOURCES["Functions"]["Properties"]
+    three = (RESOURCES["BootstrapFunction"]["Properties"], resources["Executor"])
+    for properties in (*three, resources["Invoker"]):
+        assert properties["Tracing"] == "Tracing"
+    variables = RESOURCES["BootstrapFunction"]["Properties"]["Environment"]["Variables"]
+    assert variables["WUKONG_TRACING"] == "Tracing", "an upload's event configures both with it"
+
+
+@pytest.mark.parametrize(
+    ("role", "condition"),
+    [
+        ("BootstrapRole", "HasTracing"),
+        ("ExecutorRole", "SendsTraces"),
+        ("InvokerRole", "SendsTraces"),
+    ],
+)
+def test_a_function_may_write_traces_only_if_it_is_to(role: str, condition: str) -> None:
+    (policy,) = RESOURCES[role]["Properties"]["Policies"]
+    statements = policy["PolicyDocument"]["Statement"]
+    about_traces = [one for one in statements if "xray:" in str(one)]
+    assert [one[0] for one in about_traces] == [condition]
+    assert about_traces[0][2] == "AWS::NoValue"
+    allowed = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}
+    assert set(about_traces[0][1]["Action"]) == allowed
+
+
 def test_there_are_no_yaml_aliases_which_cloudformation_refuses() -> None:
     tokens = {type(token).__name__ for token in yaml.scan(TEXT)}
     assert not tokens & {"AliasToken", "AnchorToken"}

@@ -124,6 +124,7 @@ def test_the_commands_for_aws_and_the_ways_to_redeploy_work_in_order(shell: Shel
     shell.run("wukong local up")
     shell.run('eval "$(wukong local env)"')
     shell.run("aws s3 mb s3://my-bucket")
+    shell.run("echo idna > few.txt")
     here = Target.this_machine()
 
     def adapted(command: str) -> str:
@@ -133,6 +134,8 @@ def test_the_commands_for_aws_and_the_ways_to_redeploy_work_in_order(shell: Shel
         for theirs, ours in {
             "valkeys://my-cache.example:6379": "$WUKONG_STORE_URL",
             "MY-BUCKET": "my-bucket",
+            # Those are large; tests/embedded/test_layered.py deploys them.
+            "--layers numpy,scipy,dask": "--layers few=few.txt",
             "ACCOUNT-REGION": f"{ACCOUNT}-{REGION}",
             "python3.13": here.runtime,
             "arm64": here.architecture,
@@ -145,7 +148,7 @@ def test_the_commands_for_aws_and_the_ways_to_redeploy_work_in_order(shell: Shel
         for command in [*commands("On AWS"), *commands("Three ways to redeploy")]
         if not command.startswith(NOT_RUN_HERE)
     ]
-    assert len(ran) == 10
+    assert len(ran) == 11
     answers = [next(out for _, out in ran if f'"status": "{word}"' in out) for word in ANSWERED]
     assert len(set(answers)) == len(ANSWERED)
     redeployed = next(out for command, out in ran if "ExecutorMemorySize=2048" in command)

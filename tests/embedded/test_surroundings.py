@@ -174,7 +174,7 @@ def test_a_package_that_executors_lack_is_named_before_anything_is_started(
     with wukong.Client() as other:
         with pytest.raises(SurroundingsError, match="import rare_package, which") as caught:
             dask.delayed(rare_package.f)(1).compute(scheduler=other)
-    assert "ExecutorLayers" in str(caught.value)
+    assert "--layers" in str(caught.value)
     assert re.search(r"docs/\S+\.md", str(caught.value))
 
 

@@ -190,7 +190,10 @@ def test_every_example_of_help_works_as_it_stands(client: wukong.Client, tmp_pat
     sleeping = client.compute(dask.delayed(time.sleep)(60))
     release = read("status", cwd=tmp_path)["release"]["name"]
     here = Target.this_machine()
+    (tmp_path / "few.txt").write_text("idna\n")
     replaced = {
+        # The real ones take long; tests/embedded/test_layered.py deploys them.
+        "--layers numpy,dask": "--layers few=few.txt",
         "valkeys://my-cache:6379": os.environ["WUKONG_STORE_URL"],
         "python3.13": here.runtime,
         "arm64": here.architecture,

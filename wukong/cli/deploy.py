@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from wukong.cli import layers
 from wukong.cli.output import Output
 from wukong.cli.package import target_of
 from wukong.cli.where import releases_of, stack_of
@@ -15,6 +16,7 @@ from wukong.config import Config, load_config
 from wukong.errors import WukongError
 from wukong.packaging.build import build_bootstrap, build_deployment
 from wukong.packaging.target import Target
+from wukong.stack.cloudformation import Stack
 from wukong.stack.embedded import is_in_use
 from wukong.stack.releases import Release, Releases
 
@@ -41,42 +43,63 @@ class Wishes:
     package: Path | None = None
     runtime: str | None = None
     arch: str | None = None
+    layers: Sequence[str] | None = None
 
-    @property
-    def target(self) -> Target:
-        """What the packages are built for."""
-        return target_of(self.runtime, self.arch)
+    def target(self, config: Config) -> Target:
+        """Give what the packages are built for."""
+        return target_of(self.runtime, self.arch, config.packages)
 
     def given(self, config: Config) -> dict[str, str]:
         """Give the template's parameters; those that are not named keep their values."""
         given = dict(map(_parameter, self.parameters))
-        given.setdefault("Runtime", self.target.runtime)
-        given.setdefault("Architecture", self.target.architecture)
+        given.setdefault("Runtime", self.target(config).runtime)
+        given.setdefault("Architecture", self.target(config).architecture)
         if url := self.store_url or config.store.url:
             given.setdefault("StoreUrl", url)
         if is_in_use():
             given.setdefault("Embedded", "true")
         return given
 
+    def references(self, config: Config, where: Stack) -> tuple[str, ...]:
+        """Give the layers that the Executor is to have: to be built, or there already."""
+        said = layers.references_of(self.layers, config.packages)
+        stack = where.describe()
+        before = None
+        if said is None and stack is not None and stack.get("Outputs"):
+            before = Releases(where, endpoint_url=config.aws_lambda.endpoint_url).layers()
+        given = dict(map(_parameter, self.parameters))
+        has_package = self.package is not None
+        return layers.deployed_references(said, given, stack, before, has_package=has_package)
+
 
 def deploy(out: Output, wishes: Wishes) -> None:
     """Create or update the stack, upload the package, and wait until it is live."""
     config = load_config()
-    given = wishes.given(config)
+    given, target = wishes.given(config), wishes.target(config)
     where = stack_of(wishes.stack, config)
-    with tempfile.TemporaryDirectory() as folder:
-        bootstrap = build_bootstrap(wishes.target, Path(folder) / "bootstrap.zip")
-        changed = where.deploy(wishes.template or template_file(), bootstrap.path, given)
-        out.say(f"Stack {where.name}: {'deployed' if changed else 'unchanged'}.")
+    references = wishes.references(config, where)
+    names = layers.names_of(references)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        # All that can be wrong with what is built is found before anything is changed.
+        built = layers.build(out, references, target, folder)
         package = wishes.package
         if package is None:
-            package = build_deployment(wishes.target, Path(folder) / "deployment.zip").path
+            deployment = build_deployment(target, folder / "deployment.zip", names)
+            package = deployment.path
+            if built:
+                layers.show(out, deployment, built)
+        bootstrap = build_bootstrap(target, folder / "bootstrap.zip")
+        changed = where.deploy(wishes.template or template_file(), bootstrap.path, given)
+        out.say(f"Stack {where.name}: {'deployed' if changed else 'unchanged'}.")
         releases = Releases(where, endpoint_url=config.aws_lambda.endpoint_url)
-        uploaded = releases.upload(package)
+        # The package names its layers, so they come first.
+        new = layers.upload(out, built, releases)
+        uploaded = releases.upload(package, None if wishes.package else references)
     out.say(f"Uploaded {package.name} to {releases.bucket}; its event deploys it.")
-    release = releases.wait_until_live(uploaded, LIVE_SECONDS)
+    release = releases.wait_until_live(uploaded, LIVE_SECONDS, exactly=bool(new))
     show(out, release)
-    out.give({"stack": where.name, "stack_changed": changed, **release.answer})
+    out.give({"stack": where.name, "stack_changed": changed, "layers": new, **release.answer})
 
 
 def status(out: Output, stack: str | None) -> None:

@@ -26,6 +26,14 @@ Architecture = Annotated[
     str | None,
     typer.Option("--arch", metavar="ARCH", help="x86_64 or arm64; default: this machine's."),
 ]
+Layers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--layers",
+        metavar="NAMES",
+        help="Such as numpy,dask or NAME=FILE, a requirements file; default: the configuration's.",
+    ),
+]
 Parameters = Annotated[
     list[str] | None,
     typer.Option(

@@ -26,6 +26,9 @@ FOUND_PROBLEMS = 3
 
 INTERRUPTED = 130
 
+NUMBERS = frozenset({"tasks", "executors", "seconds", "MB", "zipped MB", "zipped kB", "files kB"})
+"""Columns that are set to the right."""
+
 Act = TypeVar("Act", bound=Callable[..., Any])
 
 
@@ -60,7 +63,7 @@ class Output:
 
         table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
         for column in columns:
-            numbers = column in {"tasks", "executors", "seconds", "MB", "zipped kB", "files kB"}
+            numbers = column in NUMBERS
             table.add_column(
                 column,
                 overflow="fold",

@@ -1,10 +1,13 @@
-"""`wukong package`: build deployment.zip and bootstrap.zip, and say what is in them."""
+"""`wukong package`: build deployment.zip, bootstrap.zip and layers, and say what is in them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from wukong.cli import layers
 from wukong.cli.output import Output
+from wukong.config import Packages, load_config
 from wukong.packaging.archive import Archive
 from wukong.packaging.build import build_all
 from wukong.packaging.sizes import sizes_of
@@ -12,24 +15,37 @@ from wukong.packaging.target import Target
 from wukong.stack.embedded import is_in_use
 
 
-def target_of(runtime: str | None, arch: str | None) -> Target:
-    """Give the target that options name; what is not named is as on this machine.
+def target_of(runtime: str | None, arch: str | None, packages: Packages) -> Target:
+    """Give the target that options name, else the configuration; the rest is as on this machine.
 
     Without options it is Lambda's own system, except where the embedded AWS runs the functions
     with this machine's Python.
     """
     here = Target.this_machine()
+    runtime, arch = runtime or packages.runtime, arch or packages.architecture
     if runtime is None and arch is None:
         return here if is_in_use() else here.for_lambda
     return Target.parse(runtime or here.runtime, arch or here.architecture)
 
 
-def package(out: Output, folder: Path, runtime: str | None, arch: str | None) -> None:
-    """Build both zips into a folder, and print what takes how much of them."""
-    target = target_of(runtime, arch)
-    archives = build_all(target, folder)
+def package(
+    out: Output,
+    folder: Path,
+    runtime: str | None,
+    arch: str | None,
+    named: Sequence[str] | None = None,
+) -> None:
+    """Build zips and layers into a folder, and print what takes how much of them."""
+    packages = load_config().packages
+    target = target_of(runtime, arch, packages)
+    references = layers.references_of(named, packages) or ()
+    names = layers.names_of(references)
+    built = layers.build(out, references, target, folder)
+    archives = build_all(target, folder, names)
     for archive in archives:
         _show(out, archive)
+    if built:
+        layers.show(out, archives[0], built)
     out.say(f"Built for {target}.")
     out.give(
         {
@@ -44,6 +60,7 @@ def package(out: Output, folder: Path, runtime: str | None, arch: str | None) ->
                 }
                 for archive in archives
             ],
+            "layers": [layers.described(one) for one in built],
         }
     )
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from wukong.cli import layers
 from wukong.cli.deploy import Wishes, refuse_failure, template_file
 from wukong.cli.output import Output
 from wukong.cli.where import stack_of
 from wukong.config import load_config
 from wukong.packaging.build import build_deployment
+from wukong.packaging.target import Target
 from wukong.stack.cloudformation import Stack
 from wukong.stack.releases import Releases
 
@@ -31,11 +33,14 @@ def plan(out: Output, wishes: Wishes) -> None:
     where = stack_of(wishes.stack, config)
     given = wishes.given(config)
     template = (wishes.template or template_file()).read_text(encoding="utf-8")
-    code = _code_sha256(wishes)
     found = where.describe()
+    references = wishes.references(config, where)
+    names = layers.names_of(references)
+    code = _code_sha256(wishes, wishes.target(config), names)
     if found is None:
         lines = [f"stack {where.name} would be created"]
         lines += [f"parameter {k}: {_shown(k, v)}" for k, v in sorted(given.items())]
+        lines += [f"layer {name} would be attached" for name in names]
         _tell(out, where.name, [*lines, f"package {code[:12]} would be the first release"], [])
         return
     stack = _stack_changes(where, found, given, template)
@@ -43,6 +48,7 @@ def plan(out: Output, wishes: Wishes) -> None:
     live = releases.status()
     if live.code_sha256 != code:
         stack.append(f"package: {(live.code_sha256 or 'none')[:12]} -> {code[:12]}")
+    stack += _layer_changes(out, references, wishes.target(config), releases)
     answer = releases.ask({"action": "plan"})
     refuse_failure(answer)
     _tell(out, where.name, stack, list(answer.answer.get("plan", [])) or [_message(answer.answer)])
@@ -82,13 +88,25 @@ def _without_code(template: str) -> list[str]:
     return [line for line in template.splitlines() if not line.strip().startswith("CodeUri:")]
 
 
-def _code_sha256(wishes: Wishes) -> str:
+def _layer_changes(
+    out: Output, references: Sequence[str], target: Target, releases: Releases
+) -> list[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        built = layers.build(out, references, target, Path(folder))
+    return [
+        f"layer {one.name}: {one.archive.sha256[:12]} would be uploaded"
+        for one in built
+        if not releases.has_layer(one.name, one.archive.sha256)
+    ]
+
+
+def _code_sha256(wishes: Wishes, target: Target, names: Sequence[str]) -> str:
     """Give the hash of the package, as Lambda knows it; it is built if it was not given."""
     if wishes.package is not None:
         data = wishes.package.read_bytes()
     else:
         with tempfile.TemporaryDirectory() as folder:
-            data = build_deployment(wishes.target, Path(folder) / "x.zip").path.read_bytes()
+            data = build_deployment(target, Path(folder) / "x.zip", names).path.read_bytes()
     return base64.b64encode(hashlib.sha256(data).digest()).decode()
 
 

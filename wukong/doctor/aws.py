@@ -259,7 +259,7 @@ def surroundings(there: Environment) -> Check[None]:
         "versions", differences(here, there), f"alike: Python {here.python}, {names}"
     )
     for name in sorted({"dask", "numpy"} - there.versions.keys()):
-        remedy = "Add a layer that has it: docs/manual-setup.md#2-layers."
+        remedy = "Add a layer that has it: `wukong deploy --layers ...` (docs/surroundings.md)."
         yield problem("versions", f"Executors have no {name}", remedy)
     if there.unzipped_bytes is not None:
         share = there.unzipped_bytes / UNZIPPED_BYTES

@@ -41,10 +41,15 @@ class Archive:
     sha256: str
 
 
-def write(files: Mapping[str, Path], out: Path) -> Archive:
+def write(files: Mapping[str, Path], out: Path, level: int = 9) -> Archive:
     """Write files, by their names in the zip, and describe the result.
 
     The zip appears at `out` complete or not at all.
+
+    Parameters
+    ----------
+    level
+        Of zlib's compression, 1 to 9.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=out.parent, suffix=".part")
@@ -53,7 +58,7 @@ def write(files: Mapping[str, Path], out: Path) -> Archive:
         with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w") as archive:
             for inside in sorted(files):
                 data = files[inside].read_bytes()
-                archive.writestr(entry(inside), data, compresslevel=9)
+                archive.writestr(entry(inside), data, compresslevel=level)
                 unzipped += len(data)
         Path(name).replace(out)
     except BaseException:

@@ -5,6 +5,7 @@ Our packages are named as strings and never imported: nothing in `wukong` knows 
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
@@ -13,12 +14,15 @@ from pathlib import Path
 from wukong.errors import WukongError
 from wukong.packaging import archive
 from wukong.packaging.archive import Archive
-from wukong.packaging.bytecode import beside, bytecode_of, instead_of
+from wukong.packaging.bytecode import beside, bytecode_of, in_place
 from wukong.packaging.target import Target
 from wukong.packaging.vendor import BOOTSTRAP, DEPLOYMENT, vendor
 
 KERNEL = ("__init__.py", "errors.py", "messages.py", "graph", "storage", "platform")
 """The parts of `wukong` that Executor and Invoker import; tests/test_layers.py holds them to it."""
+
+MANIFEST = "wukong.json"
+"""What the bootstrap reads in a zip (docs/deploying.md)."""
 
 _SUFFIXES = frozenset({".py", ".lua"})
 
@@ -27,8 +31,14 @@ class BuildError(WukongError):
     """A package of ours that is not where it should be, or is not Python."""
 
 
-def build_deployment(target: Target, out: Path) -> Archive:
+def build_deployment(target: Target, out: Path, layers: Sequence[str] = ()) -> Archive:
     """Write deployment.zip: the Executor, the Invoker, and what they run on.
+
+    Parameters
+    ----------
+    layers
+        Names in the bucket, or ARNs, of the layers that the Executor is to have; the zip's manifest
+        says so to the bootstrap.
 
     Raises
     ------
@@ -36,7 +46,17 @@ def build_deployment(target: Target, out: Path) -> Archive:
         If something that belongs into it cannot be found or does not compile.
     """
     own = {**_package("executor"), **_package("invoker"), **_package("wukong", KERNEL)}
-    return _build(own, DEPLOYMENT, target, out)
+    with tempfile.TemporaryDirectory() as scratch:
+        return _build({**own, **_manifest(layers, Path(scratch))}, DEPLOYMENT, target, out)
+
+
+def _manifest(layers: Sequence[str], scratch: Path) -> dict[str, Path]:
+    """Write down what the release wants besides what the stack says."""
+    if not layers:
+        return {}
+    file = scratch / MANIFEST
+    file.write_text(json.dumps({"executor": {"layers": list(layers)}}), encoding="utf-8")
+    return {MANIFEST: file}
 
 
 def build_bootstrap(target: Target, out: Path) -> Archive:
@@ -44,10 +64,10 @@ def build_bootstrap(target: Target, out: Path) -> Archive:
     return _build(_package("bootstrap"), BOOTSTRAP, target, out)
 
 
-def build_all(target: Target, folder: Path) -> tuple[Archive, Archive]:
+def build_all(target: Target, folder: Path, layers: Sequence[str] = ()) -> tuple[Archive, Archive]:
     """Write deployment.zip and bootstrap.zip, in this order, into a folder."""
     return (
-        build_deployment(target, folder / "deployment.zip"),
+        build_deployment(target, folder / "deployment.zip", layers),
         build_bootstrap(target, folder / "bootstrap.zip"),
     )
 
@@ -60,20 +80,12 @@ def _build(own: Mapping[str, Path], others: Sequence[str], target: Target, out: 
     with tempfile.TemporaryDirectory() as scratch:
         bytecode = bytecode_of({**theirs, **own}, Path(scratch))
         _check_compiled(own, bytecode, target)
-        return archive.write({**_compiled(theirs, bytecode), **_with(own, bytecode)}, out)
+        return archive.write({**in_place(theirs, bytecode), **_with(own, bytecode)}, out)
 
 
 def _with(own: Mapping[str, Path], bytecode: Mapping[str, Path]) -> dict[str, Path]:
     """Give our sources, whose lines tracebacks show, and their bytecode."""
     return {**own, **{beside(inside): bytecode[inside] for inside in own if inside in bytecode}}
-
-
-def _compiled(theirs: Mapping[str, Path], bytecode: Mapping[str, Path]) -> dict[str, Path]:
-    """Give others' files with bytecode in place of the sources: twice would be twice the size."""
-    return {
-        instead_of(inside) if inside in bytecode else inside: bytecode.get(inside, file)
-        for inside, file in theirs.items()
-    }
 
 
 def _check_compiled(own: Mapping[str, Path], bytecode: Mapping[str, Path], target: Target) -> None:

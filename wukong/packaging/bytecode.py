@@ -56,6 +56,14 @@ def instead_of(inside: str) -> str:
     return inside.removesuffix(".py") + ".pyc"
 
 
+def in_place(files: Mapping[str, Path], bytecode: Mapping[str, Path]) -> dict[str, Path]:
+    """Give files with bytecode in place of the sources: both would be twice the size."""
+    return {
+        instead_of(inside) if inside in bytecode else inside: bytecode.get(inside, file)
+        for inside, file in files.items()
+    }
+
+
 def _clean_environment() -> dict[str, str]:
     """Give our environment without what would change the compiler, such as PYTHONOPTIMIZE."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import re
 import zipfile
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import PurePosixPath
 
 from wukong.packaging.archive import Archive
+
+UNZIPPED_BYTES = 262_144_000
+"""What code and layers may have together, unzipped (250 MB).
+https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
 _METADATA = re.compile(r"(?P<name>[^/]+)-(?P<version>[^-/]+)\.dist-info")
 
@@ -48,6 +54,46 @@ class Sizes:
 
     rows: tuple[Size, ...]
     note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one distribution has of a layer.
+
+    Attributes
+    ----------
+    name, version
+        Of the distribution.
+    zipped, unzipped
+        In bytes.
+    """
+
+    name: str
+    version: str
+    zipped: int
+    unzipped: int
+
+
+def parts_of(
+    archive: Archive, owners: Mapping[str, str], versions: Mapping[str, str]
+) -> tuple[Part, ...]:
+    """Say how large each distribution in a zip is, the largest first.
+
+    Parameters
+    ----------
+    owners
+        The distribution that a file in the zip is from.
+    versions
+        Of these distributions.
+    """
+    zipped, unzipped = Counter[str](), Counter[str]()
+    with zipfile.ZipFile(archive.path) as file:
+        for entry in file.infolist():
+            if owner := owners.get(entry.filename):
+                zipped[owner] += entry.compress_size
+                unzipped[owner] += entry.file_size
+    parts = (Part(name, versions[name], zipped[name], unzipped[name]) for name in versions)
+    return tuple(sorted(parts, key=lambda part: (-part.unzipped, part.name)))
 
 
 def sizes_of(archive: Archive) -> Sizes:

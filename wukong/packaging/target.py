@@ -6,7 +6,7 @@ import platform
 import re
 import sys
 import sysconfig
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from wukong.errors import WukongError
@@ -37,11 +37,15 @@ class Target:
     system
         `linux` for Lambda, which means one with glibc; the embedded AWS runs functions on
         whatever this machine has, such as `darwin` or `linux-musl`.
+    is_local
+        Whether functions run on this very machine, so that what it loads is right, also with a
+        newer C library than Lambda's.
     """
 
     runtime: str
     architecture: str
     system: str = "linux"
+    is_local: bool = field(default=False, compare=False)
 
     @classmethod
     def parse(cls, runtime: str, architecture: str) -> Self:
@@ -63,7 +67,7 @@ class Target:
         machine = platform.machine().lower()
         architecture = {"amd64": "x86_64", "aarch64": "arm64"}.get(machine, machine)
         checked = cls.parse(f"python3.{sys.version_info.minor}", architecture)
-        return cls(checked.runtime, checked.architecture, _system())
+        return cls(checked.runtime, checked.architecture, _system(), is_local=True)
 
     @property
     def for_lambda(self) -> Target:
@@ -81,6 +85,11 @@ class Target:
         return self.python == f"3.{sys.version_info.minor}"
 
     @property
+    def machine(self) -> str:
+        """The processor, as Python and wheels call it."""
+        return {"arm64": "aarch64"}.get(self.architecture, self.architecture)
+
+    @property
     def python(self) -> str:
         """The version of Python: `3.13`."""
         return self.runtime.removeprefix("python")
@@ -90,9 +99,8 @@ class Target:
         """Platform tags of the wheels that run there, newest first (PEP 600)."""
         old = self.python == "3.11"
         newest = _GLIBC_OF_AMAZON_LINUX_2 if old else _GLIBC_OF_AMAZON_LINUX_2023
-        processor = {"x86_64": "x86_64", "arm64": "aarch64"}[self.architecture]
-        tags = [f"manylinux_2_{minor}_{processor}" for minor in range(newest, 4, -1)]
-        return (*tags, f"manylinux2014_{processor}")
+        tags = [f"manylinux_2_{minor}_{self.machine}" for minor in range(newest, 4, -1)]
+        return (*tags, f"manylinux2014_{self.machine}")
 
     def __str__(self) -> str:
         return f"{self.runtime} on {self.architecture}"

@@ -10,20 +10,28 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
-import subprocess
-import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path, PurePosixPath
 
 from wukong.errors import WukongError
+from wukong.packaging import pip
 from wukong.packaging.target import Target
 
-# What boto3 brings into Lambda's Python runtime (botocore, jmespath, python-dateutil, s3transfer,
-# six, urllib3) is left out: a second copy would come first on the path, and boto3 would use it.
-# Kept by hand, because following the installed metadata would need the `packaging` library at run
-# time; a test follows it and compares.
+BROUGHT = (
+    "boto3",
+    "botocore",
+    "jmespath",
+    "python-dateutil",
+    "s3transfer",
+    "six",
+    "urllib3",
+)
+"""What Lambda's Python runtime has; a second copy would come first on the path, and boto3 use it.
+https://docs.aws.amazon.com/lambda/latest/dg/lambda-python.html"""
+
+# Kept by hand, and by a test that follows the installed metadata and compares.
 DEPLOYMENT = ("cloudpickle", "valkey")
 BOOTSTRAP = (
     "annotated-types",
@@ -54,8 +62,6 @@ _UNUSED = (
 )
 _LEFT_OUT = frozenset({"__pycache__", "tests", "testing", "bin"})
 _KEPT_OF_METADATA = ("METADATA", "licenses", "LICENSE", "LICENCE", "COPYING", "NOTICE")
-_SECONDS = 300
-_LINES = 20
 
 
 class VendorError(WukongError):
@@ -142,13 +148,13 @@ def _fetched(pins: Sequence[str], target: Target) -> Path:
     """Give the folder into which pip has put the wheels; from the cache if they are there."""
     what = "\n".join([*pins, str(target), *target.platforms])
     known = hashlib.sha256(what.encode()).hexdigest()[:24]
-    cached = _cache() / known
+    cached = cache() / known
     if cached.is_dir():
         return cached
     cached.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cached.parent) as folder:
         tree = Path(folder) / "tree"
-        _pip(pins, target, tree)
+        _install(pins, target, tree)
         try:
             tree.rename(cached)
         except OSError:
@@ -158,44 +164,14 @@ def _fetched(pins: Sequence[str], target: Target) -> Path:
     return cached
 
 
-def _pip(pins: Sequence[str], target: Target, tree: Path) -> None:
-    platforms = [word for tag in target.platforms for word in ("--platform", tag)]
-    command = [
-        *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
-        *("--target", str(tree), "--no-deps", "--no-compile", "--only-binary=:all:"),
-        *("--implementation", "cp", "--python-version", target.python),
-        *platforms,
-        *pins,
-    ]
-    wanted = f"Wanted were {', '.join(pins)}"
+def _install(pins: Sequence[str], target: Target, tree: Path) -> None:
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_SECONDS, env=_plain(), check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise VendorError(
-            f"no wheels for {target}: pip did not finish in {_SECONDS} seconds",
-            f"{wanted}; look at the connection to the package index, then try again.",
-        ) from error
-    if done.returncode:
-        raise VendorError(
-            f"no wheels for {target}: pip ended with {done.returncode}\n{_tail(done.stderr)}",
-            f"{wanted}; choose another runtime or processor, or versions that have wheels for it. "
-            "If it is pip that is missing here: python -m ensurepip.",
-        )
+        pip.install(pins, target, tree)
+    except WukongError as error:
+        raise VendorError(error.message, f"Wanted were {', '.join(pins)}. {error.hint}") from error
 
 
-def _tail(output: str) -> str:
-    """Give the end of what pip said, where the reason stands, in whole lines."""
-    return "\n".join(output.strip().splitlines()[-_LINES:])
-
-
-def _plain() -> Mapping[str, str]:
-    """Give pip our environment, without what would make it install somewhere else."""
-    elsewhere = {"PIP_TARGET", "PIP_USER", "PIP_PREFIX", "PIP_ROOT"}
-    return {name: value for name, value in os.environ.items() if name not in elsewhere}
-
-
-def _cache() -> Path:
+def cache() -> Path:
+    """Name the folder that keeps what was fetched."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "wukong" / "wheels"

@@ -85,6 +85,8 @@ class LambdaGateway:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._sleep = sleep
+        self.throttled = 0
+        """How many requests were refused because too many functions ran, or were started."""
         # Retries are ours: the SDK's own would not say how often an event was sent.
         self._lambda: Any = boto3.client(
             "lambda",
@@ -128,6 +130,7 @@ class LambdaGateway:
         except ClientError as error:
             code = error.response["Error"]["Code"]
             status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+            self.throttled += status == 429
             return f"{code}: {error.response['Error']['Message']}", (
                 code in _TRANSIENT or status == 429 or status >= 500
             )
@@ -150,6 +153,7 @@ class LambdaGateway:
                 return self._try_call(function, payload)
             except ClientError as error:
                 status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+                self.throttled += status == 429
                 if status != 429 or attempt == ATTEMPTS:
                     raise _cannot_invoke(function, error) from error
             except _LOST as error:
@@ -318,6 +322,7 @@ class AwsPlatform(Platform):
             report = self._directly(events, begun + 60.0)
             rounds = math.ceil(len(events) / DIRECT_CONNECTIONS)
             self._costs.started(rounds * DIRECT_CONNECTIONS, time.monotonic() - begun)
+        self.throttled = self._gateway.throttled
         return report
 
     def provision(self) -> Provision | None:

@@ -51,7 +51,10 @@ def invoker_payload(
         If the batch cannot be stored.
     """
     name = uuid.uuid4().hex
-    message = InvokerEvent(events[0].run, tuple(events), depth=depth, id=name, until=until)
+    first = events[0]
+    message = InvokerEvent(
+        first.run, tuple(events), depth=depth, id=name, until=until, trace=first.trace
+    )
     payload = message.to_bytes()
     if len(payload) <= INLINE_LIMIT:
         return payload

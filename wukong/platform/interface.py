@@ -57,6 +57,9 @@ class Platform(abc.ABC):
     parallelism: int | None = None
     """How many Executors can run at once; None where there is no end to them."""
 
+    throttled: int = 0
+    """How often a start was refused so far because too many functions ran, or were started."""
+
     carried: frozenset[str] = frozenset()
     """The user's own modules that runs took with them: values of these may be inputs of others."""
 

@@ -2,7 +2,8 @@
 
 It deploys the real template and runs the real zips in processes of their own, with the credentials
 of their roles. It is for trying, developing and proving deployments, not for speed: it starts one
-process for each concurrent invocation, of this machine's Python.
+process for each concurrent invocation, of this machine's Python. A function with layers sees only
+what it would see on Lambda; one without sees what is installed here (`confine`).
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from wukong.errors import WukongError
+from wukong.stack import confine
 from wukong.stack.valkey import EmbeddedValkey
 
 REGION = "us-east-1"
@@ -124,6 +127,8 @@ class EmbeddedAws:
         temporary = folder / "tmp"
         temporary.mkdir()
         return {
+            # For the functions; the server itself has no layers.
+            "PYTHONPATH": str(_site(folder)),
             "PATH": os.environ.get("PATH", ""),
             "GATEWAY_PORT": str(self._port),
             "BIND_HOST": "127.0.0.1",
@@ -172,9 +177,21 @@ def is_in_use(environment: Mapping[str, str] = os.environ) -> bool:
     return environment.get("AWS_ENDPOINT_URL", "").startswith("http://")
 
 
-def _require_ministack() -> None:
-    from importlib.util import find_spec
+def _site(folder: Path) -> Path:
+    """Make the folder from which processes of functions with layers are confined to these."""
+    site = folder / "site"
+    (site / "runtime").mkdir(parents=True)
+    shutil.copyfile(confine.__file__, site / "sitecustomize.py")
+    for name in confine.RUNTIME:
+        spec = find_spec(name)
+        if spec is not None and spec.origin is not None:
+            file = Path(spec.origin)
+            installed = file.parent if spec.submodule_search_locations else file
+            (site / "runtime" / installed.name).symlink_to(installed)
+    return site
 
+
+def _require_ministack() -> None:
     for module in ("ministack", "samtranslator"):
         if find_spec(module) is None:
             raise EmbeddedAwsError(

@@ -1,15 +1,20 @@
 """What functions wrote into CloudWatch for one run.
 
-Lambda's own lines know invocations and no runs; a function writes the run's id when it begins. So
-streams are first searched for the id, and of each that has it those invocations are given that
-belong to the run, whole.
+Lambda's own lines know invocations and no runs; a function's own name the run. So streams are first
+searched for its id, and of each that has it those invocations are given that belong to the run,
+whole: what tasks print is in them.
+
+What a function of this machine wrote is in the file that WUKONG_LOG named, where each line has its
+run (wukong/platform/lines.py).
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -24,8 +29,18 @@ https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_FilterL
 MARGIN_MS = 60_000
 """An invocation's first line is so much older than the one that names its run, at most."""
 
-_START = re.compile(r"START RequestId: (\S+)")
-_END = re.compile(r"REPORT RequestId: (\S+)")
+# As text and as JSON, whichever the function's log format is.
+_ID = r'.*?"requestId"\s*:\s*"([^"]+)"'
+_START = re.compile(rf'START RequestId: (\S+)|"type"\s*:\s*"platform\.start"{_ID}')
+_END = re.compile(rf'REPORT RequestId: (\S+)|"type"\s*:\s*"platform\.report"{_ID}')
+
+QUERY = """\
+fields @timestamp, component, wukong, lineages.0, segment, lineage, reason, task, error,
+  Segments, BusySeconds, BytesStored, Started, Throttled, cold, request, @message
+| filter run = "{run}"
+| sort @timestamp asc
+| limit 10000"""
+"""Of Logs Insights. The lines that tasks print have no run; `Logs.of_run` gives those too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +86,16 @@ class Logs:
         self._lambda: Any = boto3.client("lambda", **where)
         self._groups: dict[str, str] = {}
 
+    def groups(self) -> list[str]:
+        """Name their log groups; raises `StackError` if a function is not there."""
+        try:
+            return [self._group(name) for name in self._functions]
+        except (ClientError, BotoCoreError) as error:
+            raise StackError(
+                f"the functions' log groups are not known: {error}",
+                "Your credentials need lambda:GetFunctionConfiguration.",
+            ) from error
+
     def of_run(self, run: str) -> list[LogEvent]:
         """Give all lines of a run's invocations so far, the oldest first.
 
@@ -115,6 +140,36 @@ class Logs:
         return self._groups[name]
 
 
+def insights(run: str) -> str:
+    """Give the query of CloudWatch Logs Insights that shows a run."""
+    return QUERY.format(run=run)
+
+
+def of_file(file: Path, run: str) -> list[LogEvent]:
+    """Give the lines of a run in a file of this machine, the oldest first.
+
+    Raises
+    ------
+    StackError
+        If it cannot be read.
+    """
+    try:
+        texts = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise StackError(f"{file} cannot be read: {error.strerror}", "Check WUKONG_LOG.") from error
+    found = [_local(f"{number}", text) for number, text in enumerate(texts) if run in text]
+    return sorted(filter(None, found), key=lambda one: one.at)
+
+
+def _local(name: str, text: str) -> LogEvent | None:
+    try:
+        line = json.loads(text)
+        return LogEvent(name, int(line["at"]), line["component"], line["request"], text)
+    except (ValueError, KeyError, TypeError):
+        # Somebody else's line.
+        return None
+
+
 @dataclass(slots=True)
 class _Invocation:
     request: str = ""
@@ -136,7 +191,7 @@ def invocations(function: str, run: str, events: Iterable[Mapping[str, Any]]) ->
         stream, text = str(event["logStreamName"]), str(event["message"]).rstrip("\n")
         started, ended = _START.search(text), _END.search(text)
         if started:
-            open_[stream] = _Invocation(started.group(1))
+            open_[stream] = _Invocation(next(filter(None, started.groups())))
         current = open_.setdefault(stream, _Invocation())
         at = int(event["timestamp"])
         event_id = str(event.get("eventId") or f"{stream}-{at}-{hash(text)}")

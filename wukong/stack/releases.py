@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from wukong.stack.cloudformation import Stack, StackError
 
 POLL_SECONDS = 0.5
+LAYERS = "wukong-layers"
+"""The package's metadata in S3 that has the layers it was deployed with, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,11 @@ class Release:
         error = self.answer.get("error")
         return None if error is None else f"{error['message']}\n  {error['hint']}"
 
+    @property
+    def differs(self) -> bool:
+        """Whether a function is not as the package, the layers or the stack want it."""
+        return any(one.get("drift") for one in self.answer["functions"].values())
+
     def version(self, component: str) -> str | None:
         """Version that `live` points at, of `executor` or `invoker`."""
         version: str | None = self.answer["functions"].get(component, {}).get("version")
@@ -79,18 +86,73 @@ class Releases:
         patient = BotoConfig(read_timeout=900, retries={"total_max_attempts": 1})
         self._lambda: Any = boto3.client("lambda", config=patient, **where)
 
-    def upload(self, package: Path) -> Upload:
-        """Upload a deployment package; the bucket's event deploys it."""
+    def upload(self, package: Path, layers: Sequence[str] | None = None) -> Upload:
+        """Upload a deployment package; the bucket's event deploys it.
+
+        Parameters
+        ----------
+        layers
+            What it is deployed with, as it was asked for, for the deployment after it; None if
+            that is not known.
+        """
         data = package.read_bytes()
+        known = {} if layers is None else {LAYERS: json.dumps(list(layers))}
         answer = self._s3.put_object(
             Bucket=self.bucket,
             Key=self.key,
             Body=data,
+            Metadata=known,
             # With it, S3 knows the hash that Lambda computes, and nobody has to download the zip.
             ChecksumAlgorithm="SHA256",
         )
         code = base64.b64encode(hashlib.sha256(data).digest()).decode()
         return Upload(str(answer["VersionId"]), code)
+
+    def layers(self) -> tuple[str, ...] | None:
+        """Give the layers that the newest package was deployed with; None if nobody noted them."""
+        head = self._head(self.key)
+        noted = (head or {}).get("Metadata", {}).get(LAYERS)
+        return None if noted is None else tuple(map(str, json.loads(noted)))
+
+    def upload_layer(self, name: str, zipped: Path, sha256: str) -> bool:
+        """Upload a layer's zip, unless the bucket has the same bytes; tells whether it did.
+
+        Parameters
+        ----------
+        sha256
+            Of the bytes, in hexadecimal.
+        """
+        if self.has_layer(name, sha256):
+            return False
+        with zipped.open("rb") as body:
+            self._s3.put_object(
+                Bucket=self.bucket,
+                Key=_layer_key(name),
+                Body=body,
+                ChecksumSHA256=_base64(sha256),
+            )
+        return True
+
+    def has_layer(self, name: str, sha256: str) -> bool:
+        """Tell whether the bucket has a layer's zip with these bytes."""
+        head = self._head(_layer_key(name))
+        return head is not None and bool(head.get("ChecksumSHA256") == _base64(sha256))
+
+    def _head(self, key: str) -> Mapping[str, Any] | None:
+        """Look an object up; None if there is none."""
+        try:
+            head: Mapping[str, Any] = self._s3.head_object(
+                Bucket=self.bucket, Key=key, ChecksumMode="ENABLED"
+            )
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                return None
+            raise StackError(
+                f"s3://{self.bucket}/{key}: {error}",
+                "Your credentials need s3:GetObject, s3:ListBucket and s3:PutObject in the package "
+                "bucket.",
+            ) from error
+        return head
 
     def status(self) -> Release:
         """Ask the bootstrap what is live."""
@@ -116,9 +178,19 @@ class Releases:
         return Release(body)
 
     def wait_until_live(
-        self, upload: Upload, seconds: float, sleep: Callable[[float], None] = time.sleep
+        self,
+        upload: Upload,
+        seconds: float,
+        sleep: Callable[[float], None] = time.sleep,
+        *,
+        exactly: bool = False,
     ) -> Release:
         """Wait until the code of an upload is live; it may have been before.
+
+        Parameters
+        ----------
+        exactly
+            Whether to wait until nothing else differs either, such as a layer.
 
         Raises
         ------
@@ -128,7 +200,8 @@ class Releases:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             release = self.status()
-            if release.status == "LIVE" and release.code_sha256 == upload.code_sha256:
+            is_live = release.status == "LIVE" and release.code_sha256 == upload.code_sha256
+            if is_live and not (exactly and release.differs):
                 return release
             sleep(POLL_SECONDS)
         # The event's own answer went to a log; deploying again is harmless and says why.
@@ -139,3 +212,12 @@ class Releases:
                 "What was live before is live still.",
             )
         return release
+
+
+def _layer_key(name: str) -> str:
+    return f"layers/{name}.zip"
+
+
+def _base64(sha256: str) -> str:
+    """Give a hexadecimal digest as S3 writes it."""
+    return base64.b64encode(bytes.fromhex(sha256)).decode()

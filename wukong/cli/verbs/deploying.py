@@ -24,17 +24,19 @@ def package(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the zips go: dist.")] = Path(
         "dist"
     ),
+    layers: options.Layers = None,
     runtime: options.Runtime = None,
     arch: options.Architecture = None,
     as_json: options.Json = False,
 ) -> None:
-    """Build deployment.zip and bootstrap.zip.
+    """Build deployment.zip, bootstrap.zip, and layers with what tasks import.
 
     Example: wukong package --runtime python3.13 --arch arm64
+    Example: wukong package --layers numpy,dask --out build
     """
     from wukong.cli.package import package as act
 
-    act(Output(as_json=as_json), out, runtime, arch)
+    act(Output(as_json=as_json), out, runtime, arch, layers)
 
 
 def plan(
@@ -43,6 +45,7 @@ def plan(
     parameter: options.Parameters = None,
     template: options.Template = None,
     package: options.Package = None,
+    layers: options.Layers = None,
     runtime: options.Runtime = None,
     arch: options.Architecture = None,
     as_json: options.Json = False,
@@ -54,7 +57,9 @@ def plan(
     from wukong.cli.deploy import Wishes
     from wukong.cli.plan import plan as act
 
-    wishes = Wishes(stack, store_url, tuple(parameter or ()), template, package, runtime, arch)
+    wishes = Wishes(
+        stack, store_url, tuple(parameter or ()), template, package, runtime, arch, layers
+    )
     act(Output(as_json=as_json), wishes)
 
 
@@ -64,6 +69,7 @@ def deploy(
     parameter: options.Parameters = None,
     template: options.Template = None,
     package: options.Package = None,
+    layers: options.Layers = None,
     runtime: options.Runtime = None,
     arch: options.Architecture = None,
     as_json: options.Json = False,
@@ -75,7 +81,9 @@ def deploy(
     from wukong.cli.deploy import Wishes
     from wukong.cli.deploy import deploy as act
 
-    wishes = Wishes(stack, store_url, tuple(parameter or ()), template, package, runtime, arch)
+    wishes = Wishes(
+        stack, store_url, tuple(parameter or ()), template, package, runtime, arch, layers
+    )
     act(Output(as_json=as_json), wishes)
 
 

@@ -41,6 +41,9 @@ def report(
 def logs(
     run: options.Run,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until it ends.")] = False,
+    insights: Annotated[
+        bool, typer.Option("--insights", help="Print the query for CloudWatch Logs Insights.")
+    ] = False,
     config: options.Config = None,
     as_json: options.Json = False,
 ) -> None:
@@ -49,7 +52,11 @@ def logs(
     Example: wukong logs 3f2a91 --follow
     """
     from wukong.cli.logs import logs as act
+    from wukong.cli.logs import query
 
+    if insights:
+        query(Output(as_json=as_json), run, config)
+        return
     act(Output(as_json=as_json), run, config, is_followed=follow)
 
 

@@ -1,0 +1,174 @@
+"""Layers in the verbs `package`, `deploy` and `plan`: which ones, their table, their way up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from wukong.cli.output import Output
+from wukong.config import Packages
+from wukong.errors import WukongError
+from wukong.packaging.archive import Archive
+from wukong.packaging.layers import MOST, Layer, LayerError, build_layers, check_fit
+from wukong.packaging.requirements import name_of, split, wanted
+from wukong.packaging.sizes import UNZIPPED_BYTES
+from wukong.packaging.target import Target
+from wukong.stack.embedded import is_in_use
+from wukong.stack.releases import Releases
+
+NEEDED = ("numpy", "dask")
+"""Without these no Executor on AWS can run a graph."""
+
+PARAMETER = "ExecutorLayers"
+
+
+class LayersTwiceError(WukongError):
+    """Layers that are named in two places, of which only one can hold."""
+
+
+def references_of(layers: Sequence[str] | None, packages: Packages) -> tuple[str, ...] | None:
+    """Give the layers that the option names, else those of the configuration; None if neither."""
+    said = layers if layers is not None else packages.layers
+    return None if said is None else split(said)
+
+
+def deployed_references(
+    said: tuple[str, ...] | None,
+    given: Mapping[str, str],
+    stack: Mapping[str, Any] | None,
+    before: tuple[str, ...] | None,
+    *,
+    has_package: bool,
+) -> tuple[str, ...]:
+    """Give the layers that a deployment is to have.
+
+    If nobody says, these are the ones of the deployment before; at first, the ones that Executors
+    cannot do without. But not if the stack has layers of its own, nor if a package is given, whose
+    manifest names them; and the embedded AWS uses what this machine has.
+
+    Parameters
+    ----------
+    said
+        What the option or the configuration says; None if neither does.
+    given
+        The template's parameters that are given now.
+    stack
+        What CloudFormation says of the stack; None if there is none.
+    before
+        What the package in the bucket was deployed with; None if that is not known.
+
+    Raises
+    ------
+    LayersTwiceError
+    """
+    if said and given.get(PARAMETER):
+        raise LayersTwiceError(
+            f"layers are named by --layers (or packages.layers) and by -p {PARAMETER}",
+            "Name all of them with --layers; it takes ARNs as well.",
+        )
+    if said and has_package:
+        raise LayersTwiceError(
+            "layers are named by --layers (or packages.layers), and a package is given, which "
+            "names its own",
+            "Build the package with them: `wukong package --layers ...`; or leave out --package.",
+        )
+    if said is not None:
+        return said
+    if given.get(PARAMETER) or has_package:
+        return ()
+    if before is not None:
+        return before
+    has_own = bool(given.get(PARAMETER, _parameter(stack)))
+    return () if has_own or is_in_use() else NEEDED
+
+
+def _parameter(stack: Mapping[str, Any] | None) -> str:
+    found = (stack or {}).get("Parameters", [])
+    values = [one.get("ParameterValue", "") for one in found if one["ParameterKey"] == PARAMETER]
+    return values[0] if values else ""
+
+
+def names_of(references: Sequence[str]) -> tuple[str, ...]:
+    """Give the names and ARNs of layers, in order; raises `LayerError` if there are too many."""
+    if len(references) > MOST:
+        raise LayerError(
+            f"{len(references)} layers are too many: {', '.join(map(name_of, references))}",
+            f"A function has {MOST} at most; put several into one: NAME=requirements.txt.",
+        )
+    return tuple(map(name_of, references))
+
+
+def build(out: Output, references: Sequence[str], target: Target, folder: Path) -> list[Layer]:
+    """Build the layers that are to be built, if any; ARNs are of layers that are there."""
+    asked = wanted(references)
+    if not asked:
+        return []
+    out.say(f"Building the layers {', '.join(one.name for one in asked)} for {target}.")
+    return list(build_layers(asked, target, folder))
+
+
+def show(out: Output, deployment: Archive, layers: Sequence[Layer]) -> None:
+    """Print what is in the layers, and what is left of the limit.
+
+    Raises
+    ------
+    LayerError
+        If it is less than nothing; the table is printed before.
+    """
+    rows = [
+        (layer.name, part.name, part.version, _mb(part.zipped), _mb(part.unzipped))
+        for layer in layers
+        for part in layer.parts
+    ]
+    columns = ("layer", "distribution", "version", "zipped MB", "MB")
+    out.table("Layers", columns, rows)
+    for layer in layers:
+        one = layer.archive
+        out.say(
+            f"{one.path}: {_mb(one.size)} MB ({_mb(one.unzipped_size)} MB), left out "
+            f"{_mb(sum(layer.left_out.values()))} MB\nsha256 {one.sha256}"
+        )
+    left = check_fit(deployment, layers)
+    out.say(
+        f"{deployment.path.name} with {len(layers)} of {MOST} layers: "
+        f"{_mb(UNZIPPED_BYTES - left)} MB unzipped of {_mb(UNZIPPED_BYTES)}; {_mb(left)} are left."
+    )
+
+
+def upload(out: Output, layers: Sequence[Layer], releases: Releases) -> list[str]:
+    """Put layers into the bucket where they differ from what it has; gives the names of these."""
+    changed = [
+        layer.name
+        for layer in layers
+        if releases.upload_layer(layer.name, layer.archive.path, layer.archive.sha256)
+    ]
+    for layer in layers:
+        how = "uploaded" if layer.name in changed else "unchanged"
+        out.say(f"Layer {layer.name}: {how}.")
+    return changed
+
+
+def described(layer: Layer) -> dict[str, object]:
+    """Give the JSON of a layer."""
+    return {
+        "name": layer.name,
+        "path": str(layer.archive.path),
+        "bytes": layer.archive.size,
+        "unzipped_bytes": layer.archive.unzipped_size,
+        "sha256": layer.archive.sha256,
+        "left_out_bytes": dict(layer.left_out),
+        "distributions": [
+            {
+                "name": part.name,
+                "version": part.version,
+                "bytes": part.zipped,
+                "unzipped_bytes": part.unzipped,
+            }
+            for part in layer.parts
+        ],
+    }
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:.1f}"
