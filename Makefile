@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test oldest soak peer lint checkov format schema cli reference diagrams docs lock clean
+.PHONY: demo test oldest bundles soak peer lint checkov format schema cli reference diagrams docs lock clean
 
 demo: $(VENV)/installed
 	$(BIN)/wukong demo
@@ -24,6 +24,18 @@ oldest: $(OLDEST)/installed
 $(OLDEST)/installed: $(VENV)/installed requirements-oldest.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
 		--require-hashes --target $(OLDEST) -r requirements-oldest.lock
+	@touch $@
+
+# Dask-ML from its overflow bundle. It is put before everything else on the path, here only: with it
+# every import of dask.array would take a third longer, as Dask then imports sparse and Numba.
+DASK_ML := $(VENV)/dask-ml
+bundles: $(DASK_ML)/installed
+	PYTHONPATH=$(CURDIR)/$(DASK_ML) $(BIN)/pytest tests/embedded/test_bundles.py \
+		tests/examples --keyword "bundle or dask_ml"
+
+$(DASK_ML)/installed: $(VENV)/installed requirements-dask-ml.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
+		--require-hashes --target $(DASK_ML) -r requirements-dask-ml.lock
 	@touch $@
 
 # More random histories of a run than CI plays.
@@ -96,6 +108,10 @@ lock:
 		--generate-hashes --no-annotate --upgrade --quiet -o requirements.lock
 	echo checkov | uv pip compile - --universal --python-version 3.11 \
 		--generate-hashes --no-annotate --no-header --upgrade --quiet -o requirements-checkov.lock
+	uv pip compile pyproject.toml --extra dask-ml --constraints requirements.lock --universal \
+		--python-version 3.11 --generate-hashes --no-annotate --no-header --quiet \
+		$$(sed -n 's/==.*//p' requirements.lock | sort -u | sed 's/^/--no-emit-package /') \
+		-o requirements-dask-ml.lock
 
 clean:
 	rm -rf $(VENV) dist build site .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from bootstrap import layers
+from bootstrap import bundles, layers
 from bootstrap import package as packages
 from bootstrap.answer import Answer, FunctionAnswer, Status
 from bootstrap.contents import MANIFEST, Contents, check_handlers, check_size, read_contents
@@ -80,7 +80,8 @@ def look_ahead(
     if package is None:
         return _awaiting(request, f"s3://{bucket}/{key}")
     contents = read_contents(around.s3, package)
-    spec = request.wanted(_manifest(package, contents))
+    manifest = _manifest(package, contents)
+    spec = bundles.with_place(request.wanted(manifest), manifest.bundles, bucket)
     package = packages.hashed(around.s3, package)
     names = {name for function in spec.functions for name in function.layer_names}
     zips |= layers.find_uploads(around, sorted(names - zips.keys()))
@@ -106,6 +107,9 @@ def look_ahead(
             arns[name] = layer.arn
     plan = plan_deployment(spec, package, pair, arns)
     _check(around, plan, contents, provided)
+    if plan.functions[0].release:
+        wanted = plan.functions[0].wanted
+        bundles.check(around, manifest.bundles, wanted, package.where)
     held = _still_held(request, holding, package, newest, provided)
     waiting = _waiting_for_layers(request, uploaded, plan, provided)
     return waiting or Outlook(plan, held, record.held if record else ())

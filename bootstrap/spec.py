@@ -85,6 +85,7 @@ CLEARED: Final[Mapping[str, Any]] = {
 default, or None."""
 
 VARIABLES: Final[Mapping[str, str]] = {
+    "bundle_place": "WUKONG_BUNDLES",
     "exec_wrapper": "AWS_LAMBDA_EXEC_WRAPPER",
     "metrics": "WUKONG_METRICS",
 }
@@ -255,11 +256,31 @@ class FunctionWishes(FunctionFields):
     signing_key: Arn = ""
 
 
+class PartFields(Wishes):
+    """A zip that holds a part of an overflow bundle: its key, SHA-256 and bytes."""
+
+    key: Annotated[str, Field(pattern=r"^bundles/[A-Za-z0-9._-]{1,200}\.zip$")]
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    size: Annotated[int, Field(ge=1)]
+
+
+class BundleFields(Wishes):
+    """An overflow bundle, which Executors fetch from the package's bucket (bundles.py)."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
+    python: Annotated[str, Field(pattern=r"^3\.1[1-9]$")]
+    unpacked: Annotated[int, Field(ge=1)]
+    modules: tuple[str, ...]
+    versions: dict[str, str]
+    parts: Annotated[tuple[PartFields, ...], Field(min_length=1)]
+
+
 class Manifest(Wishes):
     """`wukong.json` in a deployment package: how its functions want to be configured."""
 
     executor: FunctionFields = FunctionFields()
     invoker: FunctionFields = FunctionFields()
+    bundles: Annotated[tuple[BundleFields, ...], Field(max_length=16)] = ()
 
     def said(self) -> dict[str, Any]:
         """Give only the fields that were given."""
@@ -319,6 +340,7 @@ class FunctionSpec:
     asynchronous_retries: int | Unset | None = UNSET
     failure_destination: str | Unset | None = UNSET
     tags: Mapping[str, str] | Unset = UNSET
+    bundle_place: str = ""
 
     @property
     def invoke(self) -> str:

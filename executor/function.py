@@ -6,7 +6,7 @@ paying for Dask, and Dask is loaded once for each execution environment.
 
 from __future__ import annotations
 
-import platform as machine
+import sys
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -36,10 +36,12 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
         If the store cannot be reached.
     SigningKeyError
         If the key that everything in the store is signed with cannot be read.
+    BundleError
+        If the release has overflow bundles and its manifest cannot be read.
     """
     cold = is_first()
     if is_ping(event):
-        return Pong("executor", __version__, machine.python_version()).to_event()
+        return Pong("executor", __version__, _python()).to_event()
     if is_probe(event):
         from wukong.platform.environment import Probe
         from wukong.platform.probe import answer
@@ -88,6 +90,10 @@ def _about(message: ExecutorEvent, context: Context, *, cold: bool) -> Attribute
 
 
 def _execute(message: ExecutorEvent, context: Context, lines: Lines, *, cold: bool) -> Tally:
+    from executor import overflow
+
+    # Before Dask: whatever is imported from now on may be in a bundle.
+    overflow.install(lines)
     from executor.driver import Driver
     from executor.memory import limit_memory
     from executor.place import place_of, threads_for
@@ -129,6 +135,11 @@ def _metrics(tally: Tally, *, cold: bool) -> dict[str, float]:
         "Started": tally.handed_off,
         "Throttled": tally.throttled,
     }
+
+
+def _python() -> str:
+    """Give the version of Python; `platform` would take some milliseconds to be imported."""
+    return ".".join(map(str, sys.version_info[:3]))
 
 
 @cache

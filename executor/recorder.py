@@ -14,6 +14,7 @@ from array import array
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 
+from executor.overflow import with_cost
 from wukong.messages import ExecutorEvent, Start
 from wukong.storage import Begun, Claim, DataRef, Lineage, Storage, StorageError
 from wukong.storage.notes import HAND_OFF_COLUMNS, STEP_COLUMNS, Note, Place, Way, table
@@ -215,7 +216,7 @@ class Recorder(Silent):
             hop=self._event.hop,
             lineages=self._lineages,
             stopped=self._stopped,
-            place=self._place,
+            place=with_cost(self._place),
             began=self._wall,
             ended=_now() - self._zero,
             failed=self._failed,

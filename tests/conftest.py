@@ -11,9 +11,13 @@ import pytest
 
 from tests.cluster import valkey_cluster
 from tests.secured import secured_valkey
+from tests.storage.fake_dynamo import FakeAws, FakeObjects, FakeTable
+from wukong.stack.dynamo import provide
 from wukong.stack.embedded import EmbeddedAws
 from wukong.stack.valkey import EmbeddedValkey
 from wukong.storage import Storage
+from wukong.storage.dynamo.backend import DynamoStorage
+from wukong.storage.dynamo.together import one_by_one
 from wukong.storage.keys import Keys
 from wukong.storage.memory import MemoryStorage
 from wukong.storage.signing import SignedStorage
@@ -44,6 +48,38 @@ def aws() -> Iterator[EmbeddedAws]:
 
 
 @pytest.fixture(scope="session")
+def dynamo_place(aws: EmbeddedAws) -> str:
+    """A table and a bucket on the embedded AWS; their URL."""
+    url = "dynamodb+s3://wukong-tests/wukong-tests-outputs/runs"
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in aws.environment.items():
+            patch.setenv(name, value)
+        provide(url)
+    return url
+
+
+@pytest.fixture
+def dynamo_url(aws: EmbeddedAws, dynamo_place: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The same, with the environment in which boto3 finds it."""
+    for name, value in aws.environment.items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    return dynamo_place
+
+
+@pytest.fixture(scope="session")
+def dynamo_storage(aws: EmbeddedAws, dynamo_place: str) -> Iterator[DynamoStorage]:
+    """One store for many tests: boto3 takes half a second to make two clients."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in aws.environment.items():
+            patch.setenv(name, value)
+        store = DynamoStorage.at(dynamo_place)
+        store.ping()
+    yield store
+    store.close()
+
+
+@pytest.fixture(scope="session")
 def cluster_url() -> Iterator[str]:
     """Three Valkey servers that share the slots; the address of one of them."""
     with valkey_cluster(3) as url:
@@ -57,17 +93,26 @@ def secured_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["valkey", "cluster", "secured", "memory", "signed"])
+BACK_ENDS = ("valkey", "cluster", "secured", "memory", "dynamo", "dynamo in memory")
+
+
+@pytest.fixture(params=[*BACK_ENDS, "signed valkey", "signed dynamo in memory"])
 def storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
     """Every back-end; what one does, all do."""
     store: Storage
-    if request.param == "memory":
+    kind = request.param.removeprefix("signed ")
+    if kind == "memory":
         store = MemoryStorage()
-    elif request.param == "signed":
-        keys = Keys("env:KEY", lambda *_: ["k" * 32])
-        store = SignedStorage(ValkeyStorage(request.getfixturevalue("valkey_url")), keys)
+    elif kind == "dynamo in memory":
+        aws = FakeAws()
+        store = DynamoStorage(FakeTable(aws), FakeObjects(aws), one_by_one, time.time)
+    elif kind == "dynamo":
+        yield request.getfixturevalue("dynamo_storage")
+        return
     else:
-        store = ValkeyStorage(request.getfixturevalue(f"{request.param}_url"))
+        store = ValkeyStorage(request.getfixturevalue(f"{kind}_url"))
+    if kind != request.param:
+        store = SignedStorage(store, Keys("env:KEY", lambda *_: ["k" * 32]))
     yield store
     store.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -89,6 +90,38 @@ def test_a_probe_and_its_answer_travel_as_json(valkey_url: str) -> None:
     assert told.modules == here.modules | {"json"}
     assert (told.store, told.versions, told.python) == ("", here.versions, here.python)
     assert {"dask", "numpy"} <= told.modules
+
+
+def test_what_overflow_bundles_have_is_told_without_unpacking_them(tmp_path: Path) -> None:
+    import json
+
+    from wukong.platform.context import use
+    from wukong.platform.overflow import OverflowBundle
+
+    bundle = OverflowBundle(
+        "ml", "3.11", 9, frozenset({"far_away"}), {"scipy": "0.1", "far-away": "2"}, ()
+    )
+    manifest = {"bundles": [bundle.to_manifest()]}
+    (tmp_path / "wukong.json").write_text(json.dumps(manifest))
+    with use({"WUKONG_BUNDLES": f"file:{tmp_path}"}):
+        told = answer(Probe(find=("far_away", "further_away")))
+    assert "far_away" in told.modules
+    assert "further_away" not in told.modules
+    assert told.versions["scipy"] == "0.1"
+    assert "far-away" not in told.versions
+
+
+def test_what_must_be_built_again_is_said_for_each_version() -> None:
+    others = {"dask": "2020.1", "numpy": "1.0", "cloudpickle": "0.1"}
+    here = replace(HERE, versions={"dask": "2026.8.0", "numpy": "2.4.6", "cloudpickle": "3.1.2"})
+    there = replace(HERE, python="3.7.1", versions=others)
+    with pytest.raises(SurroundingsError, match="Python: .*; cloudpickle: .*; dask: .*; numpy: "):
+        check([], here, there, nobody)
+    with pytest.raises(SurroundingsError) as caught:
+        check([], here, there, nobody)
+    for told in ("wukong deploy --runtime python3", "dask==2026.8.0", "numpy==2.4.6", "--bundle"):
+        assert told in caught.value.hint
+    assert "deployment package" in caught.value.hint
 
 
 def test_a_store_that_is_not_reached_is_told_in_the_answer() -> None:

@@ -44,7 +44,7 @@ from wukong.platform.traced import traced
 from wukong.record import RunRecord
 from wukong.runs import Run
 from wukong.stack.valkey import EmbeddedValkey
-from wukong.storage import Storage, StorageError
+from wukong.storage import Storage, StorageError, is_valkey
 from wukong.submission import submit
 from wukong.view import client_html, client_text
 
@@ -382,9 +382,16 @@ class Client:
                 self._storage = traced(open_store(self.config, url))
                 self._open.callback(self._storage.close)
                 self._storage.ping()
-                self._platform = open_platform(self.config, url, self._storage)
+                queue = self._queue_beside(url)
+                self._platform = open_platform(self.config, url, self._storage, queue)
                 self._open.callback(self._platform.close)
             return self._storage, self._platform
+
+    def _queue_beside(self, url: str) -> str | None:
+        """Start a Valkey for the queue of worker processes, if the store is none."""
+        if self.config.platform != "local" or is_valkey(url):
+            return None
+        return self._open.enter_context(EmbeddedValkey()).url
 
     def _embedded_store(self) -> str:
         match self.config.platform:

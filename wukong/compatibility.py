@@ -88,7 +88,10 @@ def _python(here: str, there: str) -> Difference:
 def _rebuild(name: str, here: str) -> str:
     if name == "cloudpickle":
         return "It is in the deployment package: build and deploy that again (`wukong deploy`)."
-    return f"Build the layer that has it with {name}=={here}, or install its version here."
+    return (
+        f"Build the layer or the bundle that has it with {name}=={here} (`wukong deploy` with "
+        "--layers or --bundle takes what is installed here), or install its version here."
+    )
 
 
 def _parts(version: str, count: int) -> tuple[str, ...]:
@@ -128,5 +131,6 @@ def check(
         raise SurroundingsError(
             f"tasks of this run import {listed(missing)}, which Executors do not have",
             f"Add a layer that has {'it' if len(missing) == 1 else 'them'}: "
-            f"`wukong deploy --layers ...`; {DOCUMENT} says how.",
+            f"`wukong deploy --layers ...`; {DOCUMENT} says how. What does not "
+            "fit in one goes into a bundle: --bundle, docs/bundles.md.",
         )

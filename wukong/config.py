@@ -57,6 +57,8 @@ class Local(_Section):
 
     workers: Annotated[int, Field(ge=1)] | None = None
     """Worker processes; one for each core unless set."""
+    bundles: str | None = None
+    """A folder that `wukong package` has written: workers import from its overflow bundles."""
 
 
 def _listed(value: object) -> object:
@@ -73,6 +75,8 @@ class Packages(_Section):
     """This machine's unless set."""
     layers: Annotated[tuple[str, ...], BeforeValidator(_listed)] | None = None
     """Known layers, `NAME=FILE` for requirements files, or ARNs; none if empty."""
+    bundles: Annotated[tuple[str, ...], BeforeValidator(_listed)] | None = None
+    """What does not fit in layers and goes into overflow bundles, named like layers."""
 
 
 class RunOptions(_Section):

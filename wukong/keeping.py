@@ -29,7 +29,7 @@ from wukong.record import (
 )
 from wukong.storage import Storage
 from wukong.storage.columns import Column, ColumnsError
-from wukong.storage.notes import Note
+from wukong.storage.notes import Note, Place
 from wukong.submission import Submitted
 
 LATE_SECONDS = 0.3
@@ -254,11 +254,21 @@ def _executors(notes: Sequence[Note]) -> tuple[ExecutorRecord, ...]:
         known[note.token] = replace(
             before,
             lineages=before.lineages + note.lineages,
+            place=_both(before.place, note.place),
             ended=max(before.ended, note.ended),
             failed=note.failed if before.failed is None else before.failed,
             traffic=tuple(map(sum, zip(before.traffic, note.traffic, strict=True))),
         )
     return tuple(sorted(known.values(), key=lambda one: one.began))
+
+
+def _both(first: Place, second: Place) -> Place:
+    """Give the place of an Executor whose pieces have each noted what bundles cost meanwhile."""
+    return replace(
+        first,
+        unpacking=first.unpacking + second.unpacking,
+        unpacked=first.unpacked + second.unpacked,
+    )
 
 
 def _executor(note: Note) -> ExecutorRecord:

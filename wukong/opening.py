@@ -17,8 +17,13 @@ def workers_of(config: Config) -> int | None:
     return config.local.workers or os.cpu_count() or 1
 
 
-def open_platform(config: Config, url: str, storage: Storage) -> Platform:
-    """Open the platform that a configuration names, with the store at `url`."""
+def open_platform(
+    config: Config, url: str, storage: Storage, queue_url: str | None = None
+) -> Platform:
+    """Open the platform that a configuration names, with the store at `url`.
+
+    The queue of worker processes is there too, unless it has a URL of its own.
+    """
     workers = workers_of(config) or 1
     match config.platform:
         case "threads":
@@ -28,7 +33,8 @@ def open_platform(config: Config, url: str, storage: Storage) -> Platform:
         case "local":
             from wukong.platform.local import LocalPlatform
 
-            return LocalPlatform(url, workers, config.store.signing_key)
+            key, bundles = config.store.signing_key, config.local.bundles
+            return LocalPlatform(url, workers, queue_url, bundles, key)
         case "aws":
             from wukong.platform.aws import AwsPlatform, LambdaGateway
 

@@ -193,6 +193,16 @@ class RunRecord:
         return int(sum(self.steps["written"]))
 
     @property
+    def unpacking(self) -> float:
+        """Seconds that Executors waited for overflow bundles, all together."""
+        return sum(one.place.unpacking for one in self.executors)
+
+    @property
+    def unpacked(self) -> int:
+        """Bytes of overflow bundles that Executors fetched."""
+        return sum(one.place.unpacked for one in self.executors)
+
+    @property
     def traffic(self) -> Mapping[Way, int]:
         """Bytes of inputs, by the way in which they came."""
         return {way: sum(one.traffic[way] for one in self.executors) for way in Way}

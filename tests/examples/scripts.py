@@ -17,6 +17,7 @@ SMALL: dict[str, tuple[str, ...]] = {
     "svd_square.py": ("--n", "120", "--chunk", "40", "--rank", "3"),
     "tsqr.py": ("--rows", "512", "--columns", "8", "--chunk-rows", "64"),
     "svc.py": ("--samples", "300", "--chunk", "100"),
+    "svc_dask_ml.py": ("--samples", "300", "--chunk", "100"),
 }
 """Every script, with sizes at which it takes a moment."""
 

@@ -112,3 +112,27 @@ def test_svc_without_scikit_learn_says_what_to_install(
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(SystemExit, match=r"pip install 'wukong\[svc\]'"):
         load("svc.py").main([])
+
+
+def test_svc_of_dask_ml_counts_what_one_classifier_gets_right() -> None:
+    pytest.importorskip("dask_ml")
+    svm = pytest.importorskip("sklearn.svm")
+    from dask_ml.datasets import make_classification
+
+    script = load("svc_dask_ml.py")
+    points, classes = compute(
+        *make_classification(n_samples=600, n_features=20, chunks=200, random_state=3)
+    )
+    few = slice(script.TRAINING)
+    alone = svm.SVC(C=0.5, gamma="scale").fit(points[few], classes[few])
+    right = int((alone.predict(points) == classes).sum())
+    assert right > 600 * 0.7
+    assert compute(script.build(600, 200, penalty=0.5, seed=3)) == right
+
+
+def test_svc_of_dask_ml_without_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "dask_ml", None)
+    with pytest.raises(SystemExit, match=r"pip install 'wukong\[dask-ml\]'"):
+        load("svc_dask_ml.py").main([])

@@ -9,6 +9,8 @@ import pytest
 
 from tests.examples.scripts import EXAMPLES, SMALL, output_of
 
+NEEDS = {"svc.py": "sklearn", "svc_dask_ml.py": "dask_ml"}
+
 
 def test_every_script_is_tested() -> None:
     assert {path.name for path in EXAMPLES.glob("*.py")} == set(SMALL)
@@ -23,7 +25,7 @@ def test_an_example_imports_nothing_of_wukong(script: str) -> None:
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else names(node))
     }
-    assert imported <= {"dask", "numpy", "sklearn", *sys.stdlib_module_names}
+    assert imported <= {"dask", "dask_ml", "numpy", "sklearn", *sys.stdlib_module_names}
 
 
 def names(node: ast.Import) -> list[str]:
@@ -32,8 +34,8 @@ def names(node: ast.Import) -> list[str]:
 
 @pytest.mark.parametrize("script", SMALL)
 def test_an_example_prints_the_same_under_wukong_as_under_dask(script: str) -> None:
-    if script == "svc.py":
-        pytest.importorskip("sklearn")
+    if script in NEEDS:
+        pytest.importorskip(NEEDS[script])
     path, sizes = str(EXAMPLES / script), SMALL[script]
     under_dask = output_of(path, *sizes)
     assert under_dask.startswith(script.removesuffix(".py"))

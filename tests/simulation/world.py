@@ -92,11 +92,14 @@ class Executor:
 class World:
     """One run of a random graph, from its creation to its last Executor."""
 
+    call_seconds = 0.05
+    """How much time may pass from one call to the next."""
+
     def __init__(self, seed: int, odds: Odds) -> None:
         self.random = random.Random(seed)
         self.odds = odds
         self.now = 0.0
-        self.store = MemoryStorage(lambda: self.now)
+        self.store = self.open_store()
         self.segments = graph(self.random)
         self.executions = 0
         # With one Executor at a time, many lineages travel together.
@@ -112,6 +115,14 @@ class World:
         self._cared = 0.0
         self._bookmark = ""
         self._saved: list[Any] = []
+
+    def open_store(self) -> Any:
+        """Give the store, as whoever is outside of Executors sees it."""
+        return MemoryStorage(lambda: self.now)
+
+    def gate(self, executor: Executor) -> Any:
+        """Give the store, as one Executor sees it."""
+        return Gate(self, executor)
 
     def play(self, steps: int = 20_000) -> dict[int, Any]:
         """Let the run go to its end, and give the roots' values, by segment.
@@ -143,7 +154,7 @@ class World:
 
     def _step(self) -> None:
         awake = [one for one in self.executors if one.wakes <= self.now]
-        self._pass_time(0.05 if awake else 1.0)
+        self._pass_time(self.call_seconds if awake else 1.0)
         if awake:
             self._resume(self.random.choice(awake))
         self._save()
@@ -215,7 +226,7 @@ class World:
     def _live(self, executor: Executor) -> None:
         _turn.world, _turn.executor = self, executor
         left = self.random.uniform(0, 30) if self.happens(self.odds.time_up) else 900.0
-        gate: Any = Gate(self, executor)
+        gate = self.gate(executor)
         try:
             executor.park()
             Driver(

@@ -338,7 +338,7 @@ def test_batches_for_the_invoker_are_kept(storage: Storage, run_id: str) -> None
 def test_notes_are_kept_in_order_until_the_run_is_dropped(storage: Storage, run_id: str) -> None:
     storage.create(diamond(run_id))
     assert storage.notes(run_id) == []
-    blobs = [b"note %d" % number for number in range(600)]
+    blobs = [b"note %d" % number for number in range(300)]
     for blob in blobs:
         storage.note(run_id, blob)
     assert storage.notes(run_id) == blobs

@@ -18,7 +18,7 @@ from wukong.packaging.build import build_bootstrap, build_deployment
 from wukong.packaging.target import Target
 from wukong.stack.cloudformation import Stack
 from wukong.stack.embedded import is_in_use
-from wukong.stack.releases import Release, Releases
+from wukong.stack.releases import Noted, Release, Releases
 
 TEMPLATE = "template-bootstrap.yaml"
 LIVE_SECONDS = 120.0
@@ -44,6 +44,7 @@ class Wishes:
     runtime: str | None = None
     arch: str | None = None
     layers: Sequence[str] | None = None
+    bundles: Sequence[str] | None = None
 
     def target(self, config: Config) -> Target:
         """Give what the packages are built for."""
@@ -60,16 +61,21 @@ class Wishes:
             given.setdefault("Embedded", "true")
         return given
 
-    def references(self, config: Config, where: Stack) -> tuple[str, ...]:
-        """Give the layers that the Executor is to have: to be built, or there already."""
+    def references(self, config: Config, where: Stack) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Give the layers that the Executor is to have, and the overflow bundles."""
         said = layers.references_of(self.layers, config.packages)
+        over = self.bundles if self.bundles is not None else config.packages.bundles
         stack = where.describe()
-        before = None
-        if said is None and stack is not None and stack.get("Outputs"):
-            before = Releases(where, endpoint_url=config.aws_lambda.endpoint_url).layers()
+        before: Noted = Noted(None, None)
+        if (said is None or over is None) and stack is not None and stack.get("Outputs"):
+            before = Releases(where, endpoint_url=config.aws_lambda.endpoint_url).noted()
         given = dict(map(_parameter, self.parameters))
         has_package = self.package is not None
-        return layers.deployed_references(said, given, stack, before, has_package=has_package)
+        asked = layers.deployed_references(
+            said, given, stack, before.layers, has_package=has_package
+        )
+        found, over = layers.parted(asked, before.bundles if over is None else over)
+        return found, () if has_package else over
 
 
 def deploy(out: Output, wishes: Wishes) -> None:
@@ -77,25 +83,28 @@ def deploy(out: Output, wishes: Wishes) -> None:
     config = load_config()
     given, target = wishes.given(config), wishes.target(config)
     where = stack_of(wishes.stack, config)
-    references = wishes.references(config, where)
+    references, over = wishes.references(config, where)
     names = layers.names_of(references)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         # All that can be wrong with what is built is found before anything is changed.
-        built = layers.build(out, references, target, folder)
+        built = layers.build(out, references, target, folder, over)
         package = wishes.package
         if package is None:
-            deployment = build_deployment(target, folder / "deployment.zip", names)
+            zipped = folder / "deployment.zip"
+            deployment = build_deployment(target, zipped, names, built.bundles)
             package = deployment.path
-            if built:
-                layers.show(out, deployment, built)
+            if built.layers:
+                layers.show(out, deployment, built.layers)
+            if built.bundles:
+                layers.show_bundles(out, built.bundles)
         bootstrap = build_bootstrap(target, folder / "bootstrap.zip")
         changed = where.deploy(wishes.template or template_file(), bootstrap.path, given)
         out.say(f"Stack {where.name}: {'deployed' if changed else 'unchanged'}.")
         releases = Releases(where, endpoint_url=config.aws_lambda.endpoint_url)
         # The package names its layers, so they come first.
-        new = layers.upload(out, built, releases)
-        uploaded = releases.upload(package, None if wishes.package else references)
+        new = layers.upload(out, built.layers, releases)
+        uploaded = releases.upload(package, None if wishes.package else Noted(references, over))
     out.say(f"Uploaded {package.name} to {releases.bucket}; its event deploys it.")
     release = releases.wait_until_live(uploaded, LIVE_SECONDS, exactly=bool(new))
     show(out, release)

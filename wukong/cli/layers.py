@@ -1,4 +1,4 @@
-"""Layers in the verbs `package`, `deploy` and `plan`: which ones, their table, their way up."""
+"""Layers and bundles in `package`, `deploy` and `plan`: which ones, their table, their way up."""
 
 from __future__ import annotations
 
@@ -10,15 +10,26 @@ from wukong.cli.output import Output
 from wukong.config import Packages
 from wukong.errors import WukongError
 from wukong.packaging.archive import Archive
-from wukong.packaging.layers import MOST, Layer, LayerError, build_layers, check_fit
+from wukong.packaging.layers import (
+    MOST,
+    Built,
+    Layer,
+    LayerError,
+    build_with_bundles,
+    check_fit,
+)
 from wukong.packaging.requirements import name_of, split, wanted
 from wukong.packaging.sizes import UNZIPPED_BYTES
 from wukong.packaging.target import Target
+from wukong.platform.overflow import OverflowBundle, storage_mb
 from wukong.stack.embedded import is_in_use
 from wukong.stack.releases import Releases
 
 NEEDED = ("numpy", "dask")
 """Without these no Executor on AWS can run a graph."""
+
+OVERFLOWING = frozenset({"dask-ml"})
+"""Larger with what it requires than a function may be (docs/bundles.md)."""
 
 PARAMETER = "ExecutorLayers"
 
@@ -99,13 +110,39 @@ def names_of(references: Sequence[str]) -> tuple[str, ...]:
     return tuple(map(name_of, references))
 
 
-def build(out: Output, references: Sequence[str], target: Target, folder: Path) -> list[Layer]:
-    """Build the layers that are to be built, if any; ARNs are of layers that are there."""
-    asked = wanted(references)
-    if not asked:
-        return []
-    out.say(f"Building the layers {', '.join(one.name for one in asked)} for {target}.")
-    return list(build_layers(asked, target, folder))
+def parted(
+    references: Sequence[str], bundled: Sequence[str] | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Part what goes into layers from what goes into overflow bundles.
+
+    Parameters
+    ----------
+    references
+        What was asked for as layers; what can never fit in one goes into a bundle all the same.
+    bundled
+        What was asked for as bundles.
+    """
+    over = split(bundled or ())
+    over += tuple(one for one in references if one in OVERFLOWING and one not in over)
+    return tuple(one for one in references if one not in over), over
+
+
+def build(
+    out: Output,
+    references: Sequence[str],
+    target: Target,
+    folder: Path,
+    bundled: Sequence[str] = (),
+) -> Built:
+    """Build the layers and bundles that are to be built, if any; ARNs are of what is there."""
+    asked, over = wanted(references), wanted(bundled)
+    if not asked and not over:
+        return Built(())
+    told = [f"layer {one.name}" for one in asked] + [f"bundle {one.name}" for one in over]
+    out.say(f"Building {', '.join(told)} for {target}.")
+    named = {one.name for one in (*asked, *over)}
+    assumed = wanted([name for name in NEEDED if name not in named]) if over else ()
+    return build_with_bundles(asked, over, target, folder, assumed)
 
 
 def show(out: Output, deployment: Archive, layers: Sequence[Layer]) -> None:
@@ -134,6 +171,27 @@ def show(out: Output, deployment: Archive, layers: Sequence[Layer]) -> None:
         f"{deployment.path.name} with {len(layers)} of {MOST} layers: "
         f"{_mb(UNZIPPED_BYTES - left)} MB unzipped of {_mb(UNZIPPED_BYTES)}; {_mb(left)} are left."
     )
+
+
+def show_bundles(out: Output, bundles: Sequence[OverflowBundle]) -> None:
+    """Print what is in overflow bundles, and the disk that they take of a function."""
+    rows = [
+        (bundle.name, name, version)
+        for bundle in bundles
+        for name, version in sorted(bundle.versions.items())
+    ]
+    out.table("Overflow bundles", ("bundle", "distribution", "version"), rows)
+    for bundle in bundles:
+        out.say(
+            f"{bundle.name}: {_mb(bundle.size)} MB in {len(bundle.parts)} parts "
+            f"({_mb(bundle.unpacked)} MB unpacked), digest {bundle.digest}"
+        )
+    out.say(f"Executors get {storage_mb(bundles):,} MB of ephemeral storage for them.")
+
+
+def described_bundle(bundle: OverflowBundle) -> dict[str, object]:
+    """Give the JSON of a bundle."""
+    return {**bundle.to_manifest(), "digest": bundle.digest, "bytes": bundle.size}
 
 
 def upload(out: Output, layers: Sequence[Layer], releases: Releases) -> list[str]:

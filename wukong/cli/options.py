@@ -34,6 +34,14 @@ Layers = Annotated[
         help="Such as numpy,dask or NAME=FILE, a requirements file; default: the configuration's.",
     ),
 ]
+Bundles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--bundle",
+        metavar="NAMES",
+        help="What does not fit: named as --layers, fetched by Executors when it is imported.",
+    ),
+]
 Parameters = Annotated[
     list[str] | None,
     typer.Option(

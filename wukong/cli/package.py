@@ -1,4 +1,4 @@
-"""`wukong package`: build deployment.zip, bootstrap.zip and layers, and say what is in them."""
+"""`wukong package`: build both zips, layers and bundles, and say what is in them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from wukong.cli import layers
 from wukong.cli.output import Output
 from wukong.config import Packages, load_config
 from wukong.packaging.archive import Archive
-from wukong.packaging.build import build_all
+from wukong.packaging.build import build_all, manifest_of
 from wukong.packaging.sizes import sizes_of
 from wukong.packaging.target import Target
+from wukong.platform.overflow import MANIFEST
 from wukong.stack.embedded import is_in_use
 
 
@@ -34,18 +35,27 @@ def package(
     runtime: str | None,
     arch: str | None,
     named: Sequence[str] | None = None,
+    bundled: Sequence[str] | None = None,
+    *,
+    here: bool = False,
 ) -> None:
-    """Build zips and layers into a folder, and print what takes how much of them."""
+    """Build zips, layers and bundles into a folder, and print what takes how much of them."""
     packages = load_config().packages
-    target = target_of(runtime, arch, packages)
-    references = layers.references_of(named, packages) or ()
+    target = Target.this_machine() if here else target_of(runtime, arch, packages)
+    asked = layers.references_of(named, packages) or ()
+    over = bundled if bundled is not None else packages.bundles
+    references, over = layers.parted(asked, over)
     names = layers.names_of(references)
-    built = layers.build(out, references, target, folder)
-    archives = build_all(target, folder, names)
+    built = layers.build(out, references, target, folder, over)
+    archives = build_all(target, folder, names, built.bundles)
     for archive in archives:
         _show(out, archive)
-    if built:
-        layers.show(out, archives[0], built)
+    if built.layers:
+        layers.show(out, archives[0], built.layers)
+    if built.bundles:
+        # For workers of this machine, which have no code folder of their own.
+        (folder / MANIFEST).write_bytes(manifest_of(names, built.bundles))
+        layers.show_bundles(out, built.bundles)
     out.say(f"Built for {target}.")
     out.give(
         {
@@ -60,7 +70,8 @@ def package(
                 }
                 for archive in archives
             ],
-            "layers": [layers.described(one) for one in built],
+            "layers": [layers.described(one) for one in built.layers],
+            "bundles": [layers.described_bundle(one) for one in built.bundles],
         }
     )
 

@@ -20,6 +20,7 @@ from wukong.cli.where import stack_of
 from wukong.config import load_config
 from wukong.packaging.build import build_deployment
 from wukong.packaging.target import Target
+from wukong.platform.overflow import OverflowBundle
 from wukong.stack.cloudformation import Stack
 from wukong.stack.releases import Releases
 
@@ -34,9 +35,11 @@ def plan(out: Output, wishes: Wishes) -> None:
     given = wishes.given(config)
     template = (wishes.template or template_file()).read_text(encoding="utf-8")
     found = where.describe()
-    references = wishes.references(config, where)
+    references, over = wishes.references(config, where)
     names = layers.names_of(references)
-    code = _code_sha256(wishes, wishes.target(config), names)
+    with tempfile.TemporaryDirectory() as folder:
+        built = layers.build(out, references, wishes.target(config), Path(folder), over)
+        code = _code_sha256(wishes, wishes.target(config), names, built.bundles)
     if found is None:
         lines = [f"stack {where.name} would be created"]
         lines += [f"parameter {k}: {_shown(k, v)}" for k, v in sorted(given.items())]
@@ -48,7 +51,16 @@ def plan(out: Output, wishes: Wishes) -> None:
     live = releases.status()
     if live.code_sha256 != code:
         stack.append(f"package: {(live.code_sha256 or 'none')[:12]} -> {code[:12]}")
-    stack += _layer_changes(out, references, wishes.target(config), releases)
+    stack += [
+        f"layer {one.name}: {one.archive.sha256[:12]} would be uploaded"
+        for one in built.layers
+        if not releases.has_layer(one.name, one.archive.sha256)
+    ]
+    stack += [
+        f"bundle {one.name}: {one.digest[:12]} would be uploaded"
+        for one in built.bundles
+        if releases.missing_parts(one.parts)
+    ]
     answer = releases.ask({"action": "plan"})
     refuse_failure(answer)
     _tell(out, where.name, stack, list(answer.answer.get("plan", [])) or [_message(answer.answer)])
@@ -88,25 +100,16 @@ def _without_code(template: str) -> list[str]:
     return [line for line in template.splitlines() if not line.strip().startswith("CodeUri:")]
 
 
-def _layer_changes(
-    out: Output, references: Sequence[str], target: Target, releases: Releases
-) -> list[str]:
-    with tempfile.TemporaryDirectory() as folder:
-        built = layers.build(out, references, target, Path(folder))
-    return [
-        f"layer {one.name}: {one.archive.sha256[:12]} would be uploaded"
-        for one in built
-        if not releases.has_layer(one.name, one.archive.sha256)
-    ]
-
-
-def _code_sha256(wishes: Wishes, target: Target, names: Sequence[str]) -> str:
+def _code_sha256(
+    wishes: Wishes, target: Target, names: Sequence[str], bundles: Sequence[OverflowBundle]
+) -> str:
     """Give the hash of the package, as Lambda knows it; it is built if it was not given."""
     if wishes.package is not None:
         data = wishes.package.read_bytes()
     else:
         with tempfile.TemporaryDirectory() as folder:
-            data = build_deployment(target, Path(folder) / "x.zip", names).path.read_bytes()
+            zipped = Path(folder) / "deployment.zip"
+            data = build_deployment(target, zipped, names, bundles).path.read_bytes()
     return base64.b64encode(hashlib.sha256(data).digest()).decode()
 
 

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from wukong.errors import WukongError
 from wukong.packaging import archive
@@ -17,12 +18,13 @@ from wukong.packaging.archive import Archive
 from wukong.packaging.bytecode import beside, bytecode_of, in_place
 from wukong.packaging.target import Target
 from wukong.packaging.vendor import BOOTSTRAP, DEPLOYMENT, vendor
+from wukong.platform.overflow import MANIFEST, OverflowBundle, storage_mb
 
 KERNEL = ("__init__.py", "errors.py", "messages.py", "graph", "storage", "platform")
 """The parts of `wukong` that Executor and Invoker import; tests/test_layers.py holds them to it."""
 
-MANIFEST = "wukong.json"
-"""What the bootstrap reads in a zip (docs/deploying.md)."""
+LEAST_STORAGE_MB = 512
+"""What every function has: https://docs.aws.amazon.com/lambda/latest/dg/configuration-ephemeral-storage.html"""
 
 _SUFFIXES = frozenset({".py", ".lua"})
 
@@ -31,7 +33,12 @@ class BuildError(WukongError):
     """A package of ours that is not where it should be, or is not Python."""
 
 
-def build_deployment(target: Target, out: Path, layers: Sequence[str] = ()) -> Archive:
+def build_deployment(
+    target: Target,
+    out: Path,
+    layers: Sequence[str] = (),
+    bundles: Sequence[OverflowBundle] = (),
+) -> Archive:
     """Write deployment.zip: the Executor, the Invoker, and what they run on.
 
     Parameters
@@ -39,6 +46,8 @@ def build_deployment(target: Target, out: Path, layers: Sequence[str] = ()) -> A
     layers
         Names in the bucket, or ARNs, of the layers that the Executor is to have; the zip's manifest
         says so to the bootstrap.
+    bundles
+        Overflow bundles that belong to it; its manifest names them, and asks for the disk.
 
     Raises
     ------
@@ -47,16 +56,28 @@ def build_deployment(target: Target, out: Path, layers: Sequence[str] = ()) -> A
     """
     own = {**_package("executor"), **_package("invoker"), **_package("wukong", KERNEL)}
     with tempfile.TemporaryDirectory() as scratch:
-        return _build({**own, **_manifest(layers, Path(scratch))}, DEPLOYMENT, target, out)
+        described = _manifest(layers, bundles, Path(scratch))
+        return _build({**own, **described}, DEPLOYMENT, target, out)
 
 
-def _manifest(layers: Sequence[str], scratch: Path) -> dict[str, Path]:
+def _manifest(
+    layers: Sequence[str], bundles: Sequence[OverflowBundle], scratch: Path
+) -> dict[str, Path]:
     """Write down what the release wants besides what the stack says."""
-    if not layers:
+    if not layers and not bundles:
         return {}
     file = scratch / MANIFEST
-    file.write_text(json.dumps({"executor": {"layers": list(layers)}}), encoding="utf-8")
+    file.write_bytes(manifest_of(layers, bundles))
     return {MANIFEST: file}
+
+
+def manifest_of(layers: Sequence[str], bundles: Sequence[OverflowBundle]) -> bytes:
+    """Give the manifest of a package with these layers and bundles."""
+    content: dict[str, Any] = {"executor": {"layers": list(layers)} if layers else {}}
+    if bundles:
+        content["executor"]["ephemeral_storage"] = max(LEAST_STORAGE_MB, storage_mb(bundles))
+        content["bundles"] = [bundle.to_manifest() for bundle in bundles]
+    return json.dumps(content).encode()
 
 
 def build_bootstrap(target: Target, out: Path) -> Archive:
@@ -64,10 +85,15 @@ def build_bootstrap(target: Target, out: Path) -> Archive:
     return _build(_package("bootstrap"), BOOTSTRAP, target, out)
 
 
-def build_all(target: Target, folder: Path, layers: Sequence[str] = ()) -> tuple[Archive, Archive]:
+def build_all(
+    target: Target,
+    folder: Path,
+    layers: Sequence[str] = (),
+    bundles: Sequence[OverflowBundle] = (),
+) -> tuple[Archive, Archive]:
     """Write deployment.zip and bootstrap.zip, in this order, into a folder."""
     return (
-        build_deployment(target, folder / "deployment.zip", layers),
+        build_deployment(target, folder / "deployment.zip", layers, bundles),
         build_bootstrap(target, folder / "bootstrap.zip"),
     )
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +22,14 @@ from packaging.utils import canonicalize_name
 from wukong.errors import WukongError
 from wukong.packaging import archive, wheels
 from wukong.packaging.archive import Archive
-from wukong.packaging.build import MANIFEST
 from wukong.packaging.bytecode import bytecode_of, in_place
+from wukong.packaging.overflow import build_bundle
 from wukong.packaging.requirements import Wanted
 from wukong.packaging.resolve import Chosen, Resolution, resolve
 from wukong.packaging.sizes import UNZIPPED_BYTES, Part, parts_of
 from wukong.packaging.target import Target
 from wukong.packaging.wheels import Unpacked
+from wukong.platform.overflow import MANIFEST, OverflowBundle
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -71,8 +72,36 @@ class Layer:
     left_out: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What was built of what was asked for: layers, and overflow bundles for the rest."""
+
+    layers: tuple[Layer, ...]
+    bundles: tuple[OverflowBundle, ...] = ()
+
+
 def build_layers(wanted: Sequence[Wanted], target: Target, folder: Path) -> tuple[Layer, ...]:
+    """Write layers as `build_with_bundles` does, without bundles."""
+    return build_with_bundles(wanted, (), target, folder).layers
+
+
+def build_with_bundles(
+    wanted: Sequence[Wanted],
+    bundled: Sequence[Wanted],
+    target: Target,
+    folder: Path,
+    assumed: Sequence[Wanted] = (),
+) -> Built:
     """Write `layers/NAME.zip` for each layer into a folder, and `layers.json` that lists them.
+
+    For bundles it writes `bundles/NAME-DIGEST.zip`, one for each of their parts.
+
+    Parameters
+    ----------
+    bundled
+        What goes into bundles instead, as far as no layer has it.
+    assumed
+        What Executors have from elsewhere, so that no bundle holds it.
 
     Raises
     ------
@@ -87,22 +116,56 @@ def build_layers(wanted: Sequence[Wanted], target: Target, folder: Path) -> tupl
             f"{len(wanted)} layers are too many: {names}",
             f"A function has {MOST} at most; put several into one: NAME=requirements.txt.",
         )
-    resolution = resolve(wanted, target)
-    shares = share(wanted, resolution)
+    resolution = resolve([*wanted, *assumed, *bundled], target)
+    shares = share_with_bundles([*wanted, *assumed], bundled, resolution)
+    elsewhere = {one.name for name in assumed for one in shares.pop(name.name)}
+    resolution = resolution.without(elsewhere)
     found = wheels.fetch(resolution.chosen.values(), target)
     with tempfile.TemporaryDirectory() as scratch:
         contents = _unpacked(resolution, found, Path(scratch))
         layers = _together(
-            lambda name: _write(name, shares[name], contents, target, folder, Path(scratch)), shares
+            lambda one: _write(one.name, shares[one.name], contents, target, folder, Path(scratch)),
+            wanted,
+        )
+        bundles = tuple(
+            _bundle(one.name, shares[one.name], contents, target, folder) for one in bundled
         )
     write_lock(layers, target, folder)
-    return layers
+    return Built(layers, bundles)
 
 
-def share(wanted: Sequence[Wanted], resolution: Resolution) -> dict[str, tuple[Chosen, ...]]:
+def _bundle(
+    name: str,
+    chosen: tuple[Chosen, ...],
+    contents: Mapping[str, Unpacked],
+    target: Target,
+    folder: Path,
+) -> OverflowBundle:
+    files = {inside: file for one in chosen for inside, file in contents[one.name].files.items()}
+    versions = {one.name: one.version for one in chosen}
+    return build_bundle(name, files, versions, target, folder)
+
+
+def share_with_bundles(
+    wanted: Sequence[Wanted], bundled: Sequence[Wanted], resolution: Resolution
+) -> dict[str, tuple[Chosen, ...]]:
+    """Share among layers all that they need, and among bundles the rest."""
+    first = resolution.reached(one for layer in wanted for one in layer.requirements)
+    rest = resolution.chosen.keys() - first
+    return share(wanted, resolution, first) | share(bundled, resolution, rest)
+
+
+def share(
+    wanted: Sequence[Wanted], resolution: Resolution, among: Collection[str] | None = None
+) -> dict[str, tuple[Chosen, ...]]:
     """Give each distribution to one layer: that of its name, else one that asks for it by name.
 
     What no layer asks for goes into the first that needs it.
+
+    Parameters
+    ----------
+    among
+        The distributions to share; all unless it says so.
 
     Raises
     ------
@@ -112,11 +175,11 @@ def share(wanted: Sequence[Wanted], resolution: Resolution) -> dict[str, tuple[C
     named = {layer.name: _named(layer) for layer in wanted}
     needs = {layer.name: resolution.reached(layer.requirements) for layer in wanted}
     shares: dict[str, list[Chosen]] = {layer.name: [] for layer in wanted}
-    for name, chosen in sorted(resolution.chosen.items()):
+    for name in sorted(resolution.chosen if among is None else among):
         asking = [layer for layer, names in named.items() if name in names & needs[layer]]
         owners = [layer for layer in asking if canonicalize_name(layer) == name]
         owners += asking + [layer for layer, names in needs.items() if name in names]
-        shares[owners[0]].append(chosen)
+        shares[owners[0]].append(resolution.chosen[name])
     for name, mine in shares.items():
         if not mine:
             raise LayerError(

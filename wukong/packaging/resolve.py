@@ -15,7 +15,7 @@ what pip did not see is asked for by name, and what the target does not need is 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import distributions
@@ -76,6 +76,11 @@ class Resolution:
     def reached(self, requirements: Iterable[Requirement]) -> frozenset[str]:
         """Name the distributions that some requirements lead to on the target."""
         return frozenset(self._walk(requirements)[0])
+
+    def without(self, names: Collection[str]) -> Resolution:
+        """Give the rest when some distributions are had from elsewhere."""
+        kept = {name: one for name, one in self.chosen.items() if name not in names}
+        return Resolution(self.target, kept)
 
     def unmet(self, requirements: Iterable[Requirement]) -> list[Requirement]:
         """Give what is required on the target, and is missing or of a version that does not do."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from wukong.errors import WukongError
 from wukong.messages import ExecutorEvent, InvokerReport, Start, Targets
-from wukong.platform.environment import Environment, Probe
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from wukong.platform.environment import Environment, Probe
 
 SHARES = 4
 """A group is at most one of so many shares of what is left for each Executor."""

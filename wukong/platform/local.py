@@ -18,6 +18,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from valkey import Valkey
@@ -26,6 +27,7 @@ from valkey.exceptions import ValkeyError
 from wukong.messages import ExecutorEvent, InvokerReport, Targets
 from wukong.platform.handlers import EXECUTOR
 from wukong.platform.interface import Death, Platform, PlatformError
+from wukong.platform.overflow import PLACE
 
 MOST_DEATHS = 10
 """After so many deaths of workers during one run it is not going to get anywhere."""
@@ -52,10 +54,10 @@ def taken_key(queue: str, worker: str) -> str:
 class QueuePlatform(Platform):
     """Puts events into the queue; what an Executor in a worker process hands off with."""
 
-    def __init__(self, store_url: str, queue: str, workers: int) -> None:
+    def __init__(self, queue_url: str, queue: str, workers: int) -> None:
         self._queue = queue
         self.parallelism = workers
-        self._server: Any = Valkey.from_url(store_url, socket_timeout=30.0)
+        self._server: Any = Valkey.from_url(queue_url, socket_timeout=30.0)
 
     def targets(self) -> Targets:
         """Give the handler; there is no Invoker here, the queue is fast enough."""
@@ -84,18 +86,38 @@ class QueuePlatform(Platform):
 class LocalPlatform(QueuePlatform):
     """Keeps `workers` worker processes alive and gives them events.
 
+    Parameters
+    ----------
+    store_url
+        Where runs are.
+    workers
+        How many worker processes.
+    queue_url
+        The Valkey server that has the queue, if the store is none.
+    bundles
+        A folder with a manifest and overflow bundles, which workers import from; None for none.
+
     Raises
     ------
     PlatformError
         From `check`, if workers keep dying.
     """
 
-    def __init__(self, store_url: str, workers: int, signing_key: str | None = None) -> None:
-        super().__init__(store_url, uuid.uuid4().hex, workers)
+    def __init__(
+        self,
+        store_url: str,
+        workers: int,
+        queue_url: str | None = None,
+        bundles: str | None = None,
+        signing_key: str | None = None,
+    ) -> None:
+        self._queue_url = queue_url or store_url
+        super().__init__(self._queue_url, uuid.uuid4().hex, workers)
         self._store = {
             "WUKONG_STORE_URL": store_url,
             "WUKONG_STORE_SIGNING_KEY": signing_key or "",
         }
+        self._bundles = {} if bundles is None else {PLACE: f"file:{Path(bundles).resolve()}"}
         self._deaths = 0
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
         for _ in range(workers):
@@ -151,6 +173,7 @@ class LocalPlatform(QueuePlatform):
         settings = self._store | {
             "WUKONG_PLATFORM": "local",
             "WUKONG_QUEUE": self._queue,
+            "WUKONG_QUEUE_URL": self._queue_url,
             "WUKONG_WORKERS": str(self.parallelism),
             "WUKONG_WORKER": name,
             "WUKONG_PARENT": str(os.getpid()),
@@ -162,7 +185,7 @@ class LocalPlatform(QueuePlatform):
         }
         self._workers[name] = subprocess.Popen(
             [sys.executable, "-m", "wukong.platform.worker"],
-            env={**MEMORY, **os.environ, **settings},
+            env={**MEMORY, **os.environ, **self._bundles, **settings},
             stdin=subprocess.DEVNULL,
         )
 

@@ -18,6 +18,7 @@ from wukong import __version__
 from wukong.errors import WukongError
 from wukong.platform import surroundings
 from wukong.platform.environment import Environment, Probe
+from wukong.platform.overflow import bundles_here
 
 COMPARED = ("dask", "numpy", "cloudpickle", "pandas", "pyarrow", "scipy", "scikit-learn")
 """Distributions whose objects travel between client and Executors."""
@@ -41,12 +42,22 @@ def environment_here() -> Environment:
 
 def answer(probe: Probe) -> Environment:
     """Answer a probe, in the function that was asked."""
-    found = environment_here()
-    also = {name for name in probe.find if _can_be_imported(name)}
+    found = _with_bundles(environment_here())
+    also = {name for name in probe.find if name in found.modules or _can_be_imported(name)}
     found = replace(found, modules=found.modules | also)
     if not probe.thorough:
         return found
     return replace(found, unzipped_bytes=_unzipped(), store=_store())
+
+
+def _with_bundles(found: Environment) -> Environment:
+    """Add what overflow bundles have, as they say themselves: they are not unpacked for this."""
+    bundles = bundles_here()
+    versions = {
+        name: one.versions[name] for one in bundles for name in COMPARED & one.versions.keys()
+    }
+    modules = frozenset(name for one in bundles for name in one.modules)
+    return replace(found, versions={**found.versions, **versions}, modules=found.modules | modules)
 
 
 def _version(name: str) -> str | None:

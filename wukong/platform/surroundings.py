@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wukong.platform.context import settings
-from wukong.platform.interface import Platform, PlatformError
 
 if TYPE_CHECKING:
+    from wukong.platform.interface import Platform
     from wukong.storage import Storage
 
 # What an environment keeps while it is warm: connections, by what they lead to.
@@ -19,10 +19,12 @@ def store() -> Storage:
     """Open the store that the settings name; an environment keeps its connection while warm."""
     url = settings().get("WUKONG_STORE_URL", "")
     if not url:
+        from wukong.platform.interface import PlatformError
+
         raise PlatformError(
             "WUKONG_STORE_URL is not set, so this function has no store",
             "Give the stack parameter StoreUrl (or the function's environment) the URL of a "
-            "Valkey server, such as valkeys://HOST:6379.",
+            "Valkey server, such as valkeys://HOST:6379, or dynamodb+s3://TABLE/BUCKET.",
         )
     which = (url, settings().get("WUKONG_STORE_SIGNING_KEY", ""))
     if which not in _stores:
@@ -64,11 +66,13 @@ def _open_platform(name: str, queue: str) -> Platform:
         from wukong.platform.local import QueuePlatform
 
         here = settings()
-        return QueuePlatform(here["WUKONG_STORE_URL"], queue, int(here["WUKONG_WORKERS"]))
+        return QueuePlatform(here["WUKONG_QUEUE_URL"], queue, int(here["WUKONG_WORKERS"]))
     if name == "threads":
         from wukong.platform.threads import ThreadsPlatform
 
         return ThreadsPlatform.named(queue)
+    from wukong.platform.interface import PlatformError
+
     raise PlatformError(
         f"WUKONG_PLATFORM: {name!r} is no platform", "Set it to aws, local or threads."
     )

@@ -1,8 +1,8 @@
 """A worker process of the local platform: takes events and calls the handler, one after another.
 
-Run as `python -m wukong.platform.worker` with WUKONG_STORE_URL, WUKONG_QUEUE, WUKONG_WORKER and
-WUKONG_PARENT in its environment. It ends when its parent has gone, so that no process outlives a
-client that was killed.
+Run as `python -m wukong.platform.worker` with WUKONG_STORE_URL, WUKONG_QUEUE_URL, WUKONG_QUEUE,
+WUKONG_WORKER and WUKONG_PARENT in its environment. It ends when its parent has gone, so that no
+process outlives a client that was killed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main() -> int:
     # Ctrl-C is for the client, which then ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     queue, worker = os.environ["WUKONG_QUEUE"], os.environ["WUKONG_WORKER"]
-    server: Any = Valkey.from_url(os.environ["WUKONG_STORE_URL"], socket_timeout=30.0)
+    server: Any = Valkey.from_url(os.environ["WUKONG_QUEUE_URL"], socket_timeout=30.0)
     waiting, taken = events_key(queue), taken_key(queue, worker)
     handler = load_handler(EXECUTOR)
     try:

@@ -24,6 +24,12 @@ def _outcome(record: RunRecord) -> list[str]:
     ]
     if one.error:
         lines.append(one.error)
+    if record.unpacking:
+        count = sum(1 for other in record.executors if other.place.unpacking)
+        lines.append(
+            f"{count:,} Executors waited {record.unpacking:.2f} s for overflow bundles, of which "
+            f"{record.unpacked:,} bytes were read"
+        )
     if one.missing:
         lines.append(
             f"of {one.missing:,} of {one.begun:,} lineages nothing is known: their Executors were "

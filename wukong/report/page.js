@@ -62,6 +62,8 @@ const figures = [["Duration", seconds(S.seconds)], ["Tasks", number(S.tasks)],
   ["Segments", number(S.segments)], ["Executors", number(S.executors)],
   ["Written", bytes(S.written)], ["Read from the store", bytes(read)]];
 if (D.cost) figures.push([D.cost.billed ? "Cost" : "On Lambda", dollars(D.cost.dollars)]);
+if (S.unpacking) figures.push(["Unpacking bundles",
+  `${seconds(S.unpacking)}, ${bytes(S.unpacked)} read`]);
 if (S.missing) figures.push(["Lineages unknown", number(S.missing)]);
 for (const [name, value] of figures) {
   const pair = element("div");

@@ -15,7 +15,7 @@ from wukong.cost import Cost
 from wukong.record import ExecutorRecord, RunRecord
 from wukong.report.facts import WAYS, edges, group_of, why_started
 from wukong.report.graph import graph_of
-from wukong.storage.notes import Way
+from wukong.storage.notes import Place, Way
 
 ROWS = 300
 """So many edges and Executors are listed one by one; of more, kinds are counted."""
@@ -50,6 +50,8 @@ def view_of(record: RunRecord, cost: Cost | None = None) -> dict[str, Any]:
             "begun": summary.begun,
             "missing": summary.missing,
             "written": record.written,
+            "unpacking": record.unpacking,
+            "unpacked": record.unpacked,
             "options": summary.options,
             "version": summary.version,
         },
@@ -226,9 +228,15 @@ def _executor_rows(record: RunRecord) -> Mapping[str, Any]:
 def _where(one: ExecutorRecord) -> str:
     place = one.place
     if not place.function:
-        return f"process {place.process}"
+        return f"process {place.process}{_bundle(place)}"
     cold = f", cold start {place.born:.2f} s" if not place.earlier else ""
-    return f"{place.function}, {place.memory_mb} MB{cold}"
+    return f"{place.function}, {place.memory_mb} MB{cold}{_bundle(place)}"
+
+
+def _bundle(place: Place) -> str:
+    if not place.unpacking:
+        return ""
+    return f", bundle in {place.unpacking:.2f} s ({place.unpacked / 1e6:.0f} MB read)"
 
 
 def _cost(cost: Cost | None) -> Mapping[str, Any] | None:

@@ -6,7 +6,8 @@ import base64
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,30 @@ import boto3
 from botocore.config import Config as BotoConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
+from wukong.platform.overflow import MANIFEST, BundleError, OverflowBundle, Part, bundles_in
 from wukong.stack.cloudformation import Stack, StackError
 
 POLL_SECONDS = 0.5
-LAYERS = "wukong-layers"
-"""The package's metadata in S3 that has the layers it was deployed with, as JSON."""
+LAYERS, BUNDLES = "wukong-layers", "wukong-bundles"
+"""The package's metadata in S3 that have what it was deployed with, as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What a package is deployed with, as it was asked for; None for what is not known."""
+
+    layers: tuple[str, ...] | None
+    bundles: tuple[str, ...] | None
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the package's object says of itself."""
+        said = {LAYERS: self.layers, BUNDLES: self.bundles}
+        return {key: json.dumps(value) for key, value in said.items() if value is not None}
+
+
+def _listed(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(map(str, json.loads(text)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +92,14 @@ class Release:
         return version
 
 
+def bundles_of(package: Path) -> tuple[OverflowBundle, ...]:
+    """Read from a deployment package which overflow bundles it needs."""
+    with zipfile.ZipFile(package) as archive:
+        if MANIFEST not in archive.namelist():
+            return ()
+        return bundles_in(archive.read(MANIFEST), str(package))
+
+
 class Releases:
     """The releases of one stack."""
 
@@ -86,17 +114,28 @@ class Releases:
         patient = BotoConfig(read_timeout=900, retries={"total_max_attempts": 1})
         self._lambda: Any = boto3.client("lambda", config=patient, **where)
 
-    def upload(self, package: Path, layers: Sequence[str] | None = None) -> Upload:
+    def upload(self, package: Path, noted: Noted | None = None) -> Upload:
         """Upload a deployment package; the bucket's event deploys it.
+
+        The overflow bundles that it names go before it, from the folder it is in, as far as the
+        bucket does not have them.
 
         Parameters
         ----------
-        layers
+        noted
             What it is deployed with, as it was asked for, for the deployment after it; None if
             that is not known.
+
+        Raises
+        ------
+        BundleError
+            If a part of a bundle is not there.
         """
+        parts = [part for bundle in bundles_of(package) for part in bundle.parts]
+        for part in self.missing_parts(parts):
+            self._upload_part(package.parent / part.key, part.key)
         data = package.read_bytes()
-        known = {} if layers is None else {LAYERS: json.dumps(list(layers))}
+        known = {} if noted is None else noted.metadata
         answer = self._s3.put_object(
             Bucket=self.bucket,
             Key=self.key,
@@ -108,11 +147,27 @@ class Releases:
         code = base64.b64encode(hashlib.sha256(data).digest()).decode()
         return Upload(str(answer["VersionId"]), code)
 
-    def layers(self) -> tuple[str, ...] | None:
-        """Give the layers that the newest package was deployed with; None if nobody noted them."""
-        head = self._head(self.key)
-        noted = (head or {}).get("Metadata", {}).get(LAYERS)
-        return None if noted is None else tuple(map(str, json.loads(noted)))
+    def missing_parts(self, parts: Iterable[Part]) -> list[Part]:
+        """Give those parts of bundles that the bucket lacks, or has in another size."""
+        return [part for part in parts if self._size(part.key) != part.size]
+
+    def _size(self, key: str) -> int | None:
+        head = self._head(key)
+        return None if head is None else int(head["ContentLength"])
+
+    def _upload_part(self, file: Path, key: str) -> None:
+        if not file.is_file():
+            raise BundleError(
+                f"{file} is not there, a part of an overflow bundle that the package names",
+                "Keep the folder bundles/ beside the package, as `wukong package` writes it.",
+            )
+        # In several connections, where it is large.
+        self._s3.upload_file(str(file), self.bucket, key)
+
+    def noted(self) -> Noted:
+        """Give what the newest package was deployed with, as far as it was noted."""
+        metadata = (self._head(self.key) or {}).get("Metadata", {})
+        return Noted(*(_listed(metadata.get(key)) for key in (LAYERS, BUNDLES)))
 
     def upload_layer(self, name: str, zipped: Path, sha256: str) -> bool:
         """Upload a layer's zip, unless the bucket has the same bytes; tells whether it did.

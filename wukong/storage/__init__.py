@@ -1,7 +1,8 @@
 """The Storage Manager: control state of runs (metadata store), outputs (intermediate store).
 
-`interface` says what a back-end does and why it is safe; `valkey` and `memory` are back-ends of
-one behaviour, `serialisation` turns values into bytes. `open_storage` picks a back-end by URL.
+`interface` says what a back-end does and why it is safe; `valkey`, `dynamo` and `memory` are
+back-ends of one behaviour, `serialisation` turns values into bytes. `open_storage` picks a back-end
+by URL.
 """
 
 from __future__ import annotations
@@ -39,16 +40,26 @@ __all__ = [
     "Storage",
     "StorageError",
     "Unstored",
+    "is_valkey",
     "open_storage",
     "shared_ref",
 ]
+
+
+VALKEY_SCHEMES = frozenset({"valkey", "valkeys", "redis", "rediss", "unix"})
+
+
+def is_valkey(url: str) -> bool:
+    """Tell whether a store URL names a Valkey server, which can hold other things than runs too."""
+    return url.partition("://")[0] in VALKEY_SCHEMES
 
 
 def open_storage(url: str, signing_key: str | None = None) -> Storage:
     """Open the back-end that a URL names; nothing connects before it is used.
 
     `valkey://`, `redis://`, `valkeys://`, `rediss://` (TLS) and `unix://` name a Valkey server,
-    `memory://NAME` a store inside this process.
+    `dynamodb+s3://TABLE/BUCKET` a DynamoDB table and an S3 bucket, `memory://NAME` a store inside
+    this process.
 
     Parameters
     ----------
@@ -75,12 +86,16 @@ def _back_end(url: str) -> Storage:
         from wukong.storage.memory import MemoryStorage
 
         return MemoryStorage.named(url)
-    if scheme in {"valkey", "valkeys", "redis", "rediss", "unix"}:
+    if scheme in VALKEY_SCHEMES:
         from wukong.storage.valkey import ValkeyStorage
 
         return ValkeyStorage(url)
+    if scheme == "dynamodb+s3":
+        from wukong.storage.dynamo.backend import DynamoStorage
+
+        return DynamoStorage.at(url)
     raise StorageError(
         f"store URL: no back-end for {scheme + '://' if '://' in url else 'an empty URL'!r}",
-        "Give valkey://HOST:PORT (valkeys:// with TLS), or memory://NAME in tests; the Executor "
-        "reads it from WUKONG_STORE_URL.",
+        "Give valkey://HOST:PORT (valkeys:// with TLS), dynamodb+s3://TABLE/BUCKET, or "
+        "memory://NAME in tests; the Executor reads it from WUKONG_STORE_URL.",
     )

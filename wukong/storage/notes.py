@@ -53,6 +53,8 @@ class Place:
         Seconds from the start of the process to the start of this Executor.
     earlier
         How many Executors the process had run before.
+    unpacking, unpacked
+        Seconds that it waited for overflow bundles, and bytes of them that it fetched.
     """
 
     function: str = ""
@@ -61,6 +63,8 @@ class Place:
     process: str = ""
     born: float = 0.0
     earlier: int = 0
+    unpacking: float = 0.0
+    unpacked: int = 0
 
 
 STEP_COLUMNS: Mapping[str, str] = {

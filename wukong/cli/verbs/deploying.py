@@ -25,18 +25,23 @@ def package(
         "dist"
     ),
     layers: options.Layers = None,
+    bundle: options.Bundles = None,
     runtime: options.Runtime = None,
     arch: options.Architecture = None,
+    here: Annotated[
+        bool, typer.Option("--here", help="For this machine's workers, not for Lambda.")
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Build deployment.zip, bootstrap.zip, and layers with what tasks import.
 
     Example: wukong package --runtime python3.13 --arch arm64
     Example: wukong package --layers numpy,dask --out build
+    Example: wukong package --layers numpy,scipy,dask --bundle dask-ml
     """
     from wukong.cli.package import package as act
 
-    act(Output(as_json=as_json), out, runtime, arch, layers)
+    act(Output(as_json=as_json), out, runtime, arch, layers, bundle, here=here)
 
 
 def plan(
@@ -46,6 +51,7 @@ def plan(
     template: options.Template = None,
     package: options.Package = None,
     layers: options.Layers = None,
+    bundle: options.Bundles = None,
     runtime: options.Runtime = None,
     arch: options.Architecture = None,
     as_json: options.Json = False,
@@ -58,7 +64,8 @@ def plan(
     from wukong.cli.plan import plan as act
 
     wishes = Wishes(
-        stack, store_url, tuple(parameter or ()), template, package, runtime, arch, layers
+        *(stack, store_url, tuple(parameter or ()), template, package),
+        *(runtime, arch, layers, bundle),
     )
     act(Output(as_json=as_json), wishes)
 
@@ -70,6 +77,7 @@ def deploy(
     template: options.Template = None,
     package: options.Package = None,
     layers: options.Layers = None,
+    bundle: options.Bundles = None,
     runtime: options.Runtime = None,
     arch: options.Architecture = None,
     as_json: options.Json = False,
@@ -82,7 +90,8 @@ def deploy(
     from wukong.cli.deploy import deploy as act
 
     wishes = Wishes(
-        stack, store_url, tuple(parameter or ()), template, package, runtime, arch, layers
+        *(stack, store_url, tuple(parameter or ()), template, package),
+        *(runtime, arch, layers, bundle),
     )
     act(Output(as_json=as_json), wishes)
 

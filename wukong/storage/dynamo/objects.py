@@ -1,0 +1,221 @@
+"""The gateway to S3: values that are too large for an item, as objects under one prefix.
+
+An object is written once: its name is used by one invocation only, and `If-None-Match` keeps a
+repeated call from writing again, as the value's memory may have changed since. Large objects go in
+parts and are read in ranges, several at once.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Protocol
+
+from wukong.storage.dynamo.table import client_for, reached
+from wukong.storage.dynamo.together import Together
+from wukong.storage.interface import StorageError
+from wukong.storage.serialisation import Packed, pieces_of
+
+PART_BYTES = 16 * 1024 * 1024
+"""Parts of large objects; S3 takes none below 5 MB but the last, and at most 10,000.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html"""
+
+LARGE_BYTES = 2 * PART_BYTES
+"""From this size on, an object goes in parts."""
+
+MOST_PARTS = 10_000
+
+CONFLICT = "ConditionalRequestConflict"
+CONFLICT_PAUSES = (0.1, 0.5, 2.0, 5.0)
+"""Seconds to wait for an earlier call that boto3 has given up, and that S3 is still busy with."""
+
+DELETE_KEYS = 1000
+
+
+class Objects(Protocol):
+    """What the back-end needs of a bucket; names are below its prefix."""
+
+    def put(self, name: str, value: Packed) -> None:
+        """Write an object, unless there is one of this name."""
+
+    def get(self, name: str, size: int) -> bytes | bytearray | None:
+        """Read an object; None if it is not there."""
+
+    def delete(self, names: Sequence[str]) -> None:
+        """Delete objects; no error if they are not there."""
+
+    def names(self, start: str) -> list[str]:
+        """Name the objects whose names start so."""
+
+    def ping(self) -> None:
+        """Raise `StorageError` unless the bucket answers."""
+
+    def close(self) -> None:
+        """Give back the connections."""
+
+
+class BucketObjects(Objects):
+    """Objects of a bucket under a prefix; connects when it is used first."""
+
+    def __init__(self, bucket: str, prefix: str, together: Together) -> None:
+        self._bucket = bucket
+        self._prefix = prefix + "/"
+        self._together = together
+        self._client: Any = None
+        self._opening = threading.Lock()
+
+    def put(self, name: str, value: Packed) -> None:
+        if len(value) >= LARGE_BYTES:
+            self._put_parts(name, value)
+            return
+        with or_existing():
+            self._put(name, bytes(value))
+
+    def _put(self, name: str, body: bytes) -> None:
+        """Write an object; a call that meets another of the same name waits for how that ends.
+
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+        """
+        from botocore.exceptions import ClientError
+
+        for pause in CONFLICT_PAUSES:
+            try:
+                self._call("put_object", name, Body=body, IfNoneMatch="*")
+            except ClientError as error:
+                if error.response["Error"]["Code"] != CONFLICT:
+                    raise
+                time.sleep(pause)
+            else:
+                return
+        raise StorageError(
+            f"bucket {self._bucket}: {name} is still being written by an earlier call",
+            "S3 is disturbed: the run goes on when the lease of this Executor is over.",
+        )
+
+    def _put_parts(self, name: str, value: Packed) -> None:
+        upload = self._call("create_multipart_upload", name)["UploadId"]
+        size = max(PART_BYTES, -(-len(value) // MOST_PARTS))
+        try:
+            sends = [
+                self._sending(name, upload, number, part)
+                for number, part in enumerate(parts_of(value, size), 1)
+            ]
+            parts = self._together(sends)
+            with or_existing():
+                self._call(
+                    "complete_multipart_upload", name, UploadId=upload,
+                    MultipartUpload={"Parts": parts}, IfNoneMatch="*",
+                )  # fmt: skip
+                return
+        except BaseException:
+            self._abort(name, upload)
+            raise
+        self._abort(name, upload)
+
+    def _sending(
+        self, name: str, upload: str, number: int, part: Sequence[memoryview]
+    ) -> Callable[[], Any]:
+        def send() -> Any:
+            where = {"UploadId": upload, "PartNumber": number}
+            reply = self._call("upload_part", name, Body=b"".join(part), **where)
+            return {"PartNumber": number, "ETag": reply["ETag"]}
+
+        return send
+
+    def _abort(self, name: str, upload: str) -> None:
+        # What cannot be aborted is deleted by the bucket's lifecycle rule.
+        with suppress(Exception):
+            self._call("abort_multipart_upload", name, UploadId=upload)
+
+    def get(self, name: str, size: int) -> bytes | bytearray | None:
+        from botocore.exceptions import ClientError
+
+        try:
+            if size < LARGE_BYTES:
+                return bytes(self._call("get_object", name)["Body"].read())
+            whole = bytearray(size)
+            self._together(
+                [self._reading(name, whole, first) for first in range(0, size, PART_BYTES)]
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NoSuchKey":
+                raise
+            return None
+        return whole
+
+    def _reading(self, name: str, whole: bytearray, first: int) -> Callable[[], None]:
+        def read() -> None:
+            last = min(first + PART_BYTES, len(whole)) - 1
+            reply = self._call("get_object", name, Range=f"bytes={first}-{last}")
+            whole[first : last + 1] = reply["Body"].read()
+
+        return read
+
+    def delete(self, names: Sequence[str]) -> None:
+        for first in range(0, len(names), DELETE_KEYS):
+            keys = [{"Key": self._prefix + one} for one in names[first : first + DELETE_KEYS]]
+            self._call("delete_objects", None, Delete={"Objects": keys, "Quiet": True})
+
+    def names(self, start: str) -> list[str]:
+        found: list[str] = []
+        options = {"Prefix": self._prefix + start}
+        while True:
+            page = self._call("list_objects_v2", None, **options)
+            found += [one["Key"].removeprefix(self._prefix) for one in page.get("Contents", [])]
+            if "NextContinuationToken" not in page:
+                return found
+            options["ContinuationToken"] = page["NextContinuationToken"]
+
+    def ping(self) -> None:
+        self._call("list_objects_v2", None, Prefix=self._prefix, MaxKeys=1)
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _call(self, operation: str, name: str | None, **arguments: Any) -> Any:
+        client = self.connect()
+        if name is not None:
+            arguments["Key"] = self._prefix + name
+        with reached(f"bucket {self._bucket}"):
+            return getattr(client, operation)(Bucket=self._bucket, **arguments)
+
+    def connect(self) -> Any:
+        """Give the client; making one takes a while, and is done once."""
+        with self._opening:
+            if self._client is None:
+                self._client = client_for("s3")
+            return self._client
+
+
+@contextmanager
+def or_existing() -> Iterator[None]:
+    """Take the refusal to overwrite an object for success: it is there already."""
+    from botocore.exceptions import ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "PreconditionFailed":
+            raise
+
+
+def parts_of(value: Packed, size: int) -> Iterator[list[memoryview]]:
+    """Cut a value into parts of so many bytes, without copying it."""
+    part: list[memoryview] = []
+    room = size
+    for piece in pieces_of(value):
+        rest = memoryview(piece).cast("B")
+        while rest.nbytes:
+            taken = rest[:room]
+            part.append(taken)
+            rest, room = rest[taken.nbytes :], room - taken.nbytes
+            if not room:
+                yield part
+                part, room = [], size
+    if part:
+        yield part
