@@ -11,7 +11,6 @@ numbers and booleans wherever they read as such; names are accepted as `memory_s
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.alias_generators import to_pascal
 
 from bootstrap.configuration import Configuration, default_log_group
+from bootstrap.variables import sized
 
 Component = Literal["executor", "invoker"]
 COMPONENTS: Final[tuple[Component, ...]] = ("executor", "invoker")
@@ -92,37 +92,6 @@ VARIABLES: Final[Mapping[str, str]] = {
 """Fields that are variables of a function, of which a template need not know the others.
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-modify.html#runtime-wrapper"""
 
-RESERVED_VARIABLES = frozenset(
-    {
-        "_HANDLER",
-        "_X_AMZN_TRACE_ID",
-        "AWS_ACCESS_KEY",
-        "AWS_ACCESS_KEY_ID",
-        "AWS_DEFAULT_REGION",
-        "AWS_EXECUTION_ENV",
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
-        "AWS_LAMBDA_FUNCTION_NAME",
-        "AWS_LAMBDA_FUNCTION_VERSION",
-        "AWS_LAMBDA_INITIALIZATION_TYPE",
-        "AWS_LAMBDA_LOG_GROUP_NAME",
-        "AWS_LAMBDA_LOG_STREAM_NAME",
-        "AWS_LAMBDA_RUNTIME_API",
-        "AWS_REGION",
-        "AWS_SECRET_ACCESS_KEY",
-        "AWS_SESSION_TOKEN",
-        "LAMBDA_RUNTIME_DIR",
-        "LAMBDA_TASK_ROOT",
-    }
-)
-"""Names that Lambda keeps for itself.
-https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
-"""
-
-ENVIRONMENT_BYTES = 4096
-"""Limit of all variables of a function together.
-https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
-"""
-
 
 def _listed(value: object) -> object:
     """Take a comma-separated string or null for a list, and drop empty entries."""
@@ -137,24 +106,6 @@ def _listed(value: object) -> object:
 
 def _variables(value: object) -> object:
     return {} if value is None else value
-
-
-def _sized(variables: dict[str, str]) -> dict[str, str]:
-    reserved = sorted(variables.keys() & RESERVED_VARIABLES)
-    if reserved:
-        raise ValueError(f"Lambda reserves {', '.join(reserved)}")
-    wrong = sorted(name for name in variables if not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_]+", name))
-    if wrong:
-        raise ValueError(f"Lambda takes no variable named {wrong[0]!r:.100}")
-    if (size := environment_bytes(variables)) > ENVIRONMENT_BYTES:
-        raise ValueError(f"{size} bytes of variables; Lambda allows {ENVIRONMENT_BYTES}")
-    return variables
-
-
-def environment_bytes(variables: Mapping[str, str]) -> int:
-    """Give what Lambda measures: the variables written as JSON, with quotes and commas."""
-    written = json.dumps(dict(variables), separators=(",", ":"), ensure_ascii=False)
-    return len(written.encode())
 
 
 def _foreign_tags(tags: dict[str, str]) -> dict[str, str]:
@@ -185,7 +136,7 @@ LISTED = BeforeValidator(_listed, json_schema_input_type=list[str] | str | None)
 MAPPED = BeforeValidator(_variables, json_schema_input_type=dict[str, str] | None)
 Names = Annotated[tuple[str, ...], LISTED]
 Layer = Annotated[str, AfterValidator(_layer)]
-Variables = Annotated[dict[str, str], MAPPED, AfterValidator(_sized)]
+Variables = Annotated[dict[str, str], MAPPED, AfterValidator(sized)]
 TagKey = Annotated[str, Field(min_length=1, max_length=128)]
 TagValue = Annotated[str, Field(max_length=256)]
 Tags = Annotated[
