@@ -52,7 +52,7 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/cfn-lint template-bootstrap.yaml
+	$(BIN)/cfn-lint template-bootstrap.yaml template-network.yaml
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .

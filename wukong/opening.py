@@ -1,4 +1,4 @@
-"""Opens what a configuration names: the platform, the functions behind it, and how many workers."""
+"""Opens what a configuration names: platform, functions, store, and how many workers."""
 
 from __future__ import annotations
 
@@ -39,16 +39,32 @@ def open_platform(
 
             names = config.aws_lambda
             gateway = LambdaGateway(region=names.region, endpoint_url=names.endpoint_url)
-            return AwsPlatform(gateway, _functions(config), storage, names.invoker_threshold)
+            functions = Targets(names.executor_function_name, names.invoker_function_name)
+            return AwsPlatform(gateway, functions, storage, names.invoker_threshold)
 
 
-def _functions(config: Config) -> Targets:
+def located(config: Config) -> Config:
+    """Give the configuration with what the stack knows: the functions' names, and the store.
+
+    Without a stack to ask it is as it was.
+
+    Raises
+    ------
+    StackError
+        If there is no such stack, or it may not be asked.
+    """
     names = config.aws_lambda
-    if not names.retrieve_function_names_from_cloudformation:
-        return Targets(names.executor_function_name, names.invoker_function_name)
+    if config.platform != "aws" or not names.retrieve_function_names_from_cloudformation:
+        return config
     from wukong.stack.cloudformation import Stack
+    from wukong.stack.stores import store_url
 
-    outputs = Stack(
-        names.aws_sam_app_name, region=names.region, endpoint_url=names.endpoint_url
-    ).outputs()
-    return Targets(outputs["ExecutorFunctionName"], outputs["InvokerFunctionName"])
+    stack = Stack(names.aws_sam_app_name, region=names.region, endpoint_url=names.endpoint_url)
+    outputs = stack.outputs()
+    found = config.changed(
+        "aws_lambda",
+        retrieve_function_names_from_cloudformation=False,
+        executor_function_name=outputs["ExecutorFunctionName"],
+        invoker_function_name=outputs["InvokerFunctionName"],
+    )
+    return found.changed("store", url=store_url(stack, outputs, config.store.url))

@@ -132,7 +132,6 @@ def test_the_commands_for_aws_and_the_ways_to_redeploy_work_in_order(shell: Shel
         if "cloudformation deploy" in command:
             command += " Embedded=true"
         for theirs, ours in {
-            "valkeys://my-cache.example:6379": "$WUKONG_STORE_URL",
             "MY-BUCKET": "my-bucket",
             # Those are large; tests/embedded/test_layered.py deploys them.
             "--layers numpy,scipy,dask": "--layers few=few.txt",
