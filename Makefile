@@ -52,7 +52,7 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/cfn-lint template-bootstrap.yaml
+	$(BIN)/cfn-lint template-bootstrap.yaml template-network.yaml
 
 # The templates against checkov's rules, in an environment of its own, as it wants other versions of
 # what we use. Exceptions are in the templates, with their reasons. It asks no other host.

@@ -9,6 +9,7 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-response
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from pydantic.alias_generators import to_pascal
 
 from bootstrap.answer import Answer, Status
 from bootstrap.errors import AnswerError, EventError
-from bootstrap.spec import DeploymentSpec
+from bootstrap.spec import DeploymentSpec, Unset
 
 BODY_BYTES = 4096
 """Limit of the whole answer; CloudFormation takes a longer one for none at all."""
@@ -135,6 +136,7 @@ def _data(answer: Answer, spec: DeploymentSpec | None) -> dict[str, str]:
         "Status": answer.status.value,
         "Package": (answer.package or "")[:200],
         "CodeSha256": answer.code_sha256 or "",
+        "StoreUrl": _public(spec.executor.store_url) if spec else "",
     }
     for function in spec.functions if spec else ():
         told = next((f for f in answer.functions if f.component == function.component), None)
@@ -142,6 +144,18 @@ def _data(answer: Answer, spec: DeploymentSpec | None) -> dict[str, str]:
         data[f"{prefix}FunctionName"] = function.invoke
         data[f"{prefix}Version"] = (told.version if told else None) or ""
     return data
+
+
+def _public(url: str | Unset) -> str:
+    """Give a store's URL without user and password, wherever the URL has them.
+
+    A password may hold characters that it should not, so all before the last @ goes.
+    """
+    if isinstance(url, Unset):
+        return ""
+    bare = re.sub(r"^([^:/]+://).*@", r"\1", url, flags=re.DOTALL)
+    kept = re.sub(r"(?<=[?&])(username|password)=[^&#]*&?", "", bare)
+    return kept.rstrip("?&")[:1024]
 
 
 def _fitted(fields: dict[str, Any], reason: str) -> bytes:

@@ -201,6 +201,8 @@ class _BridgeEvent(BaseModel):
 class _CustomResourceProperties(DeploymentWishes):
     service_token: str
     service_timeout: int = 0
+    storage: str = ""
+    """Of which kind the store is; only so that another kind is an update, and is answered anew."""
 
 
 _HINT = (

@@ -23,21 +23,28 @@ USER, PASSWORD = "wukong", "pass/word@1"
 @contextmanager
 def secured_valkey(folder: Path) -> Iterator[str]:
     """Run a server, and give the URL with which it can be reached."""
-    certificate = make_certificate(folder)
     with EmbeddedValkey() as server:
         with closing(Valkey.from_url(server.url)) as admin:
             admin.acl_setuser(
                 USER, enabled=True, passwords=[f"+{PASSWORD}"], keys=["*"], categories=["+@all"]
             )
             admin.acl_setuser("default", enabled=False)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        path = server.url.removeprefix("unix://")
-        with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-            threading.Thread(target=_serve, args=(listener, context, path), daemon=True).start()
-            port = listener.getsockname()[1]
+        with behind_tls(server, folder) as address:
             word = PASSWORD.replace("/", "%2F").replace("@", "%40")
-            yield f"valkeys://{USER}:{word}@127.0.0.1:{port}?ssl_ca_certs={certificate}"
+            yield f"valkeys://{USER}:{word}@{address}"
+
+
+@contextmanager
+def behind_tls(server: EmbeddedValkey, folder: Path) -> Iterator[str]:
+    """Give the part of a URL, after the user, by which a server is reached with TLS."""
+    certificate = make_certificate(folder)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    path = server.url.removeprefix("unix://")
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        threading.Thread(target=_serve, args=(listener, context, path), daemon=True).start()
+        port = listener.getsockname()[1]
+        yield f"127.0.0.1:{port}?ssl_ca_certs={certificate}"
 
 
 def _serve(listener: socket.socket, context: ssl.SSLContext, path: str) -> None:

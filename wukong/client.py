@@ -36,7 +36,7 @@ from wukong.futures import Future
 from wukong.graph.normalise import Normalised, normalise
 from wukong.keeping import Keeper, Surroundings
 from wukong.ledger import Ledger
-from wukong.opening import open_platform, open_store, workers_of
+from wukong.opening import located, open_platform, workers_of
 from wukong.platform import tracing
 from wukong.platform.context import inside_function
 from wukong.platform.interface import Platform
@@ -44,7 +44,7 @@ from wukong.platform.traced import traced
 from wukong.record import RunRecord
 from wukong.runs import Run
 from wukong.stack.valkey import EmbeddedValkey
-from wukong.storage import Storage, StorageError, is_valkey
+from wukong.storage import Storage, StorageError, is_valkey, open_storage
 from wukong.submission import submit
 from wukong.view import client_html, client_text
 
@@ -378,12 +378,13 @@ class Client:
     def _connect(self) -> tuple[Storage, Platform]:
         with self._opening:
             if self._storage is None or self._platform is None:
-                url = self.config.store.url or self._embedded_store()
-                self._storage = traced(open_store(self.config, url))
+                config = located(self.config)
+                url = config.store.url or self._embedded_store()
+                self._storage = traced(open_storage(url, config.store.signing_key))
                 self._open.callback(self._storage.close)
                 self._storage.ping()
                 queue = self._queue_beside(url)
-                self._platform = open_platform(self.config, url, self._storage, queue)
+                self._platform = open_platform(config, url, self._storage, queue)
                 self._open.callback(self._platform.close)
             return self._storage, self._platform
 
@@ -400,9 +401,10 @@ class Client:
             case "local":
                 return self._open.enter_context(EmbeddedValkey()).url
         raise ConfigError(
-            "store.url is not set: on aws, client and Executors meet in one store",
-            "Set store.url in wukong-config.yaml (or WUKONG_STORE_URL) to the URL that the stack "
-            "was given as StoreUrl.",
+            "store.url is not set, and there is no stack to ask: on aws, client and Executors meet "
+            "in one store",
+            "Name the stack (aws_lambda in docs/config.md), or set store.url in wukong-config.yaml "
+            "(or WUKONG_STORE_URL) to the URL that the functions have.",
         )
 
 

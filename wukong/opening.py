@@ -1,4 +1,4 @@
-"""Opens what a configuration names: the platform, the functions behind it, and how many workers."""
+"""Opens what a configuration names: platform, functions, store, and how many workers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from wukong.config import Config
 from wukong.messages import Targets
 from wukong.platform.interface import Platform
-from wukong.storage import Storage, open_storage
+from wukong.storage import Storage
 
 
 def workers_of(config: Config) -> int | None:
@@ -40,39 +40,36 @@ def open_platform(
 
             names = config.aws_lambda
             gateway = LambdaGateway(region=names.region, endpoint_url=names.endpoint_url)
-            return AwsPlatform(gateway, _functions(config), storage, names.invoker_threshold)
+            functions = Targets(names.executor_function_name, names.invoker_function_name)
+            return AwsPlatform(gateway, functions, storage, names.invoker_threshold)
 
 
-def open_store(config: Config, url: str) -> Storage:
-    """Open the store at `url`, signed if the configuration or the stack says with which key.
+def located(config: Config) -> Config:
+    """Give the configuration with what the stack knows: the functions' names, and the store.
+
+    Without a stack to ask it is as it was.
 
     Raises
     ------
     StackError
-        If the stack is to say so and is not there.
+        If there is no such stack, or it may not be asked.
     """
-    return open_storage(url, config.store.signing_key or _signing_key_of_stack(config))
-
-
-def _signing_key_of_stack(config: Config) -> str | None:
-    if config.platform != "aws":
-        return None
-    if not config.aws_lambda.retrieve_function_names_from_cloudformation:
-        return None
-    return _outputs(config).get("SigningKey")
-
-
-def _outputs(config: Config) -> dict[str, str]:
+    names = config.aws_lambda
+    if config.platform != "aws" or not names.retrieve_function_names_from_cloudformation:
+        return config
     from wukong.stack.cloudformation import Stack
+    from wukong.stack.stores import store_url
 
-    names = config.aws_lambda
-    where = {"region": names.region, "endpoint_url": names.endpoint_url}
-    return Stack(names.aws_sam_app_name, **where).outputs()
-
-
-def _functions(config: Config) -> Targets:
-    names = config.aws_lambda
-    if not names.retrieve_function_names_from_cloudformation:
-        return Targets(names.executor_function_name, names.invoker_function_name)
-    outputs = _outputs(config)
-    return Targets(outputs["ExecutorFunctionName"], outputs["InvokerFunctionName"])
+    stack = Stack(names.aws_sam_app_name, region=names.region, endpoint_url=names.endpoint_url)
+    outputs = stack.outputs()
+    found = config.changed(
+        "aws_lambda",
+        retrieve_function_names_from_cloudformation=False,
+        executor_function_name=outputs["ExecutorFunctionName"],
+        invoker_function_name=outputs["InvokerFunctionName"],
+    )
+    return found.changed(
+        "store",
+        url=store_url(stack, outputs, config.store.url),
+        signing_key=config.store.signing_key or outputs.get("SigningKey"),
+    )

@@ -86,4 +86,7 @@ def _own_store(config: Config) -> str:
             return "memory of this process"
         case "local":
             return "embedded Valkey"
+    names = config.aws_lambda
+    if names.retrieve_function_names_from_cloudformation:
+        return f"as stack {names.aws_sam_app_name} says"
     return "not set (store.url)"

@@ -170,7 +170,7 @@ class Stack:
         client = self.aws.client("cloudformation")
         getattr(client, operation)(
             StackName=self.name,
-            TemplateBody=_template(self.aws),
+            TemplateURL=_template(self.aws),
             Parameters=[
                 {"ParameterKey": key, "ParameterValue": value}
                 for key, value in self.parameters.items()
@@ -249,14 +249,17 @@ class Stack:
 
 
 def _template(aws: Embedded) -> str:
-    """Give the real template with the bootstrap's zip uploaded, as a deployment does."""
+    """Upload the real template and the bootstrap's zip, as a deployment does; gives its address."""
     client = aws.client("s3")
     client.create_bucket(Bucket="sources")
     client.put_object(Bucket="sources", Key="bootstrap.zip", Body=bootstrap_zip())
     text = (ROOT / "template-bootstrap.yaml").read_text()
     local = "CodeUri: dist/bootstrap.zip"
     assert local in text
-    return text.replace(local, "CodeUri: {Bucket: sources, Key: bootstrap.zip}")
+    text = text.replace(local, "CodeUri: {Bucket: sources, Key: bootstrap.zip}")
+    # As an object it may be longer than in a request.
+    client.put_object(Bucket="sources", Key="template.yaml", Body=text.encode())
+    return f"{aws.url}/sources/template.yaml"
 
 
 @pytest.fixture(scope="session")

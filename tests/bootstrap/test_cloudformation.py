@@ -16,7 +16,7 @@ from bootstrap.answer import Answer, FunctionAnswer, Release, Status
 from bootstrap.cloudformation import BODY_BYTES, ReplyTo, physical_id, respond
 from bootstrap.errors import AnswerError, EventError
 from bootstrap.function import lambda_handler
-from bootstrap.spec import merge
+from bootstrap.spec import DeploymentWishes, merge
 
 SPEC = merge([], "owner")
 FUNCTION = FunctionAnswer("executor", "WukongExecutor", "WukongExecutor:live", Status.LIVE, "7")
@@ -51,11 +51,29 @@ def test_a_success_gives_the_names_that_the_template_needs() -> None:
         "Status": "CREATED",
         "Package": "v1",
         "CodeSha256": "sha",
+        "StoreUrl": "",
         "ExecutorFunctionName": "WukongExecutor:live",
         "ExecutorVersion": "7",
         "InvokerFunctionName": "WukongInvoker:live",
         "InvokerVersion": "",
     }
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("dynamodb+s3://table/bucket/wukong", "dynamodb+s3://table/bucket/wukong"),
+        ("valkeys://user:secret@host:6379/0", "valkeys://host:6379/0"),
+        ("valkeys://:sec/re?t@h@host:6379?ssl_ca_certs=/x", "valkeys://host:6379?ssl_ca_certs=/x"),
+        ("unix:///run/valkey.sock?password=secret&db=1", "unix:///run/valkey.sock?db=1"),
+        ("valkey://host?db=1&username=secret&password=secret", "valkey://host?db=1"),
+        ("", ""),
+    ],
+)
+def test_the_stores_address_is_told_without_user_and_password(url: str, told: str) -> None:
+    spec = merge([DeploymentWishes(store_url=url)], "owner")
+    data = json.loads(reply_to().body(ANSWER, spec))["Data"]
+    assert data["StoreUrl"] == told
 
 
 def test_a_failure_fits_however_long_its_reason() -> None:

@@ -91,7 +91,9 @@ def test_what_is_live_is_configured_as_the_stack_says(stack: Stack) -> None:
     )
     assert (executor["MemorySize"], executor["Timeout"]) == (3008, 900)
     assert (invoker["MemorySize"], invoker["Timeout"]) == (512, 300)
-    variables = {"WUKONG_PLATFORM": "aws", "WUKONG_STORE_URL": "", "WUKONG_METRICS": "on"}
+    store = stack.outputs["StoreUrl"]
+    assert store.startswith("dynamodb+s3://"), "a table, where nobody says otherwise"
+    variables = {"WUKONG_PLATFORM": "aws", "WUKONG_STORE_URL": store, "WUKONG_METRICS": "on"}
     key = {"WUKONG_STORE_SIGNING_KEY": stack.outputs["SigningKey"]}
     for name, found in zip(stack.functions, (executor, invoker), strict=True):
         assert found["Environment"]["Variables"] == variables | (key if found is executor else {})

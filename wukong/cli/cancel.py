@@ -20,8 +20,8 @@ def cancel(out: Output, run: str, config: Path | None) -> None:
     store = store_of(load_config(config))
     if store is None:
         raise CancelError(
-            "no store.url is configured: runs of this machine are in a store that their own "
-            "client has started",
+            "no store.url is configured, nor a stack: runs of this machine are in a store that "
+            "their own client has started",
             "Press Ctrl-C where the script runs, or name the store: store.url in "
             "wukong-config.yaml, or WUKONG_STORE_URL.",
         )

@@ -11,7 +11,8 @@ from pathlib import Path
 from wukong.cli import layers
 from wukong.cli.output import Output
 from wukong.cli.package import target_of
-from wukong.cli.where import releases_of, stack_of
+from wukong.cli.storing import Choice, ensure_network, network_of, sentence, told
+from wukong.cli.where import stack_of
 from wukong.config import Config, load_config
 from wukong.errors import WukongError
 from wukong.packaging.build import build_bootstrap, build_deployment
@@ -19,8 +20,10 @@ from wukong.packaging.target import Target
 from wukong.stack.cloudformation import Stack
 from wukong.stack.embedded import is_in_use
 from wukong.stack.releases import Noted, Release, Releases
+from wukong.stack.stores import StorageKind, kind_of
 
 TEMPLATE = "template-bootstrap.yaml"
+NETWORK_TEMPLATE = "template-network.yaml"
 LIVE_SECONDS = 120.0
 
 
@@ -37,6 +40,7 @@ class Wishes:
     """What the options of `deploy` and of `plan` say; None or empty for what they do not."""
 
     stack: str | None = None
+    storage: StorageKind | None = None
     store_url: str | None = None
     parameters: tuple[str, ...] = ()
     template: Path | None = None
@@ -46,17 +50,28 @@ class Wishes:
     layers: Sequence[str] | None = None
     bundles: Sequence[str] | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a parameter that is none, before anything is asked of AWS."""
+        dict(map(_parameter, self.parameters))
+
     def target(self, config: Config) -> Target:
         """Give what the packages are built for."""
         return target_of(self.runtime, self.arch, config.packages)
 
-    def given(self, config: Config) -> dict[str, str]:
-        """Give the template's parameters; those that are not named keep their values."""
+    def given(self, config: Config, current: StorageKind | None) -> dict[str, str]:
+        """Give the template's parameters; those that are not named keep their values.
+
+        Parameters
+        ----------
+        current
+            The storage that the stack uses now; None if there is none.
+        """
         given = dict(map(_parameter, self.parameters))
+        choice = Choice(self.storage, self.store_url, config.store.url, is_in_use())
+        if "Storage" not in given:
+            given = {**choice.parameters(current), **given}
         given.setdefault("Runtime", self.target(config).runtime)
         given.setdefault("Architecture", self.target(config).architecture)
-        if url := self.store_url or config.store.url:
-            given.setdefault("StoreUrl", url)
         if is_in_use():
             given.setdefault("Embedded", "true")
         return given
@@ -81,8 +96,9 @@ class Wishes:
 def deploy(out: Output, wishes: Wishes) -> None:
     """Create or update the stack, upload the package, and wait until it is live."""
     config = load_config()
-    given, target = wishes.given(config), wishes.target(config)
-    where = stack_of(wishes.stack, config)
+    where, target = stack_of(wishes.stack, config), wishes.target(config)
+    before = outputs_of(where)
+    given = wishes.given(config, kind_of(before))
     references, over = wishes.references(config, where)
     names = layers.names_of(references)
     with tempfile.TemporaryDirectory() as name:
@@ -99,8 +115,12 @@ def deploy(out: Output, wishes: Wishes) -> None:
             if built.bundles:
                 layers.show_bundles(out, built.bundles)
         bootstrap = build_bootstrap(target, folder / "bootstrap.zip")
+        if network := network_of(given):
+            ensure_network(out, network, where, template_file(NETWORK_TEMPLATE), given)
         changed = where.deploy(wishes.template or template_file(), bootstrap.path, given)
         out.say(f"Stack {where.name}: {'deployed' if changed else 'unchanged'}.")
+        after = where.outputs()
+        _discard(out, where, before, after)
         releases = Releases(where, endpoint_url=config.aws_lambda.endpoint_url)
         # The package names its layers, so they come first.
         new = layers.upload(out, built.layers, releases)
@@ -108,14 +128,41 @@ def deploy(out: Output, wishes: Wishes) -> None:
     out.say(f"Uploaded {package.name} to {releases.bucket}; its event deploys it.")
     release = releases.wait_until_live(uploaded, LIVE_SECONDS, exactly=bool(new))
     show(out, release)
-    out.give({"stack": where.name, "stack_changed": changed, "layers": new, **release.answer})
+    out.say(sentence(after))
+    deployed = {
+        "stack": where.name,
+        "stack_changed": changed,
+        "storage": told(after),
+        "layers": new,
+    }
+    out.give({**deployed, **release.answer})
+
+
+def outputs_of(where: Stack) -> Mapping[str, str]:
+    """Give the outputs of a stack; none if there is no such stack."""
+    return where.outputs() if where.describe() is not None else {}
+
+
+def _discard(
+    out: Output, where: Stack, before: Mapping[str, str], after: Mapping[str, str]
+) -> None:
+    """Delete the bucket of a storage no longer used, which CloudFormation leaves if it is full."""
+    bucket = before.get("StoreBucketName")
+    if bucket is None or bucket == after.get("StoreBucketName"):
+        return
+    if not where.discard(bucket):
+        out.say(f"Bucket {bucket} of the storage before is left; what is in it expires.")
 
 
 def status(out: Output, stack: str | None) -> None:
     """Tell what is live."""
-    release = releases_of(stack).status()
+    config = load_config()
+    where = stack_of(stack, config)
+    release = Releases(where, endpoint_url=config.aws_lambda.endpoint_url).status()
     show(out, release)
-    out.give(release.answer)
+    outputs = where.outputs()
+    out.say(sentence(outputs))
+    out.give({**release.answer, "storage": told(outputs)})
     refuse_failure(release)
 
 
@@ -141,16 +188,13 @@ def refuse_failure(release: Release) -> None:
         raise ReleaseError(f"{error['code']}: {error['message']}", error["hint"])
 
 
-def template_file() -> Path:
-    """Find the template: beside us in a checkout, or where an installed wheel puts it."""
-    places = [
-        Path(__file__).parents[2] / TEMPLATE,
-        Path(sys.prefix) / "share" / "wukong" / TEMPLATE,
-    ]
+def template_file(name: str = TEMPLATE) -> Path:
+    """Find a template: beside us in a checkout, or where an installed wheel puts it."""
+    places = [Path(__file__).parents[2] / name, Path(sys.prefix) / "share" / "wukong" / name]
     for place in places:
         if place.is_file():
             return place
-    raise ParameterError(f"{TEMPLATE} was not found", "Give it with --template.")
+    raise ParameterError(f"{name} was not found", "Give it with --template.")
 
 
 def _parameter(text: str) -> tuple[str, str]:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from wukong.stack.stores import StorageKind
+
 Stack = Annotated[
     str | None,
     typer.Option("--stack", metavar="NAME", help="The stack; default: the configuration's."),
@@ -51,6 +53,14 @@ Parameters = Annotated[
 Template = Annotated[Path | None, typer.Option(metavar="FILE", help="Another template.")]
 Package = Annotated[
     Path | None, typer.Option(metavar="FILE", help="A deployment package; default: built now.")
+]
+Storage = Annotated[
+    StorageKind | None,
+    typer.Option(
+        metavar="KIND",
+        help="Where runs are kept: dynamodb (a table), valkey (a cache in a VPC), or url "
+        "(--store-url); default: as it is, and for a new stack dynamodb.",
+    ),
 ]
 StoreUrl = Annotated[
     str | None,

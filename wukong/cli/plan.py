@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from wukong.cli import layers
-from wukong.cli.deploy import Wishes, refuse_failure, template_file
+from wukong.cli.deploy import Wishes, outputs_of, refuse_failure, template_file
 from wukong.cli.output import Output
+from wukong.cli.storing import network_of
 from wukong.cli.where import stack_of
 from wukong.config import load_config
 from wukong.packaging.build import build_deployment
@@ -23,6 +24,7 @@ from wukong.packaging.target import Target
 from wukong.platform.overflow import OverflowBundle
 from wukong.stack.cloudformation import Stack
 from wukong.stack.releases import Releases
+from wukong.stack.stores import kind_of
 
 HIDDEN = "StoreUrl"
 """CloudFormation does not tell its value, so whether it changes cannot be known."""
@@ -32,7 +34,7 @@ def plan(out: Output, wishes: Wishes) -> None:
     """Say what would change."""
     config = load_config()
     where = stack_of(wishes.stack, config)
-    given = wishes.given(config)
+    given = wishes.given(config, kind_of(outputs_of(where)))
     template = (wishes.template or template_file()).read_text(encoding="utf-8")
     found = where.describe()
     references, over = wishes.references(config, where)
@@ -41,12 +43,12 @@ def plan(out: Output, wishes: Wishes) -> None:
         built = layers.build(out, references, wishes.target(config), Path(folder), over)
         code = _code_sha256(wishes, wishes.target(config), names, built.bundles)
     if found is None:
-        lines = [f"stack {where.name} would be created"]
+        lines = [f"stack {where.name} would be created", *_network(where, given)]
         lines += [f"parameter {k}: {_shown(k, v)}" for k, v in sorted(given.items())]
         lines += [f"layer {name} would be attached" for name in names]
         _tell(out, where.name, [*lines, f"package {code[:12]} would be the first release"], [])
         return
-    stack = _stack_changes(where, found, given, template)
+    stack = _network(where, given) + _stack_changes(where, found, given, template)
     releases = Releases(where, endpoint_url=config.aws_lambda.endpoint_url)
     live = releases.status()
     if live.code_sha256 != code:
@@ -79,6 +81,13 @@ def _tell(out: Output, stack: str, changes: list[str], bootstrap: list[str]) -> 
 
 def _message(answer: Mapping[str, Any]) -> str:
     return f"{answer['status']}: {answer['message']}"
+
+
+def _network(where: Stack, given: Mapping[str, str]) -> list[str]:
+    name = network_of(given)
+    if name is None or where.sibling(name).describe() is not None:
+        return []
+    return [f"stack {name} would be created: a VPC with a cache"]
 
 
 def _stack_changes(

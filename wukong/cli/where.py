@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from wukong.config import Config, load_config
 from wukong.errors import WukongError
-from wukong.stack.cloudformation import Stack
+from wukong.opening import located
+from wukong.stack.cloudformation import Stack, StackError
 from wukong.stack.releases import Releases
 
 if TYPE_CHECKING:
@@ -35,12 +37,15 @@ def releases_of(name: str | None) -> Releases:
 
 
 def store_of(config: Config) -> Storage | None:
-    """Open the store of the configuration; None if each client starts one of its own.
+    """Open the store of the configuration or its stack; None if each client starts its own.
 
     For the states of runs: it has no key, so nothing that is signed may be read with it.
     """
     from wukong.storage import open_storage
 
+    # What is asked about runs may be asked before there is a stack, or after it has gone.
+    with suppress(StackError):
+        config = located(config)
     return open_storage(config.store.url) if config.store.url else None
 
 

@@ -18,13 +18,15 @@ from wukong.doctor.finding import Check, Finding, failed, ok, problem, version_f
 from wukong.doctor.trial import trial
 from wukong.errors import WukongError
 from wukong.messages import Targets
-from wukong.opening import open_store
+from wukong.opening import located
 from wukong.platform.aws import LambdaGateway
 from wukong.platform.environment import Environment, Probe
 from wukong.platform.probe import environment_here
 from wukong.platform.ramp import ramp
 from wukong.stack.cloudformation import Stack
 from wukong.stack.releases import Releases
+from wukong.stack.stores import kind_of
+from wukong.storage import open_storage
 
 UNZIPPED_BYTES = 262_144_000
 """What code and layers may have together.
@@ -114,6 +116,8 @@ def stack(config: Config) -> Check[Targets | None]:
         remedy = "Its events tell why; cure that and deploy again (docs/runbook.md)."
         yield warning("stack", f"{where.name} is {status}", remedy)
     outputs = where.outputs()
+    if kind := kind_of(outputs):
+        yield ok("storage", f"{kind.value}: {outputs.get('StoreUrl') or 'no address yet'}")
     if not {"ExecutorFunctionName", "InvokerFunctionName"} <= outputs.keys():
         yield problem("stack", f"{where.name} names no functions", "Delete it and deploy again.")
         return None
@@ -212,13 +216,14 @@ def roles(account: Account, live: Live) -> Check[None]:
 
 def store(config: Config) -> Check[None]:
     """See that the client reaches the store."""
-    url = config.store.url
-    if not url:
-        remedy = "Set store.url, or WUKONG_STORE_URL, to the StoreUrl of the stack."
-        yield problem("store from here", "store.url is not set", remedy)
-        return
     try:
-        storage = open_store(config, url)
+        store = located(config).store
+        url = store.url
+        if not url:
+            remedy = "Set store.url, or WUKONG_STORE_URL, to the URL that the functions have."
+            yield problem("store from here", "store.url is not set", remedy)
+            return
+        storage = open_storage(url, store.signing_key)
         storage.ping()
         storage.close()
     except WukongError as error:
@@ -243,7 +248,8 @@ def executor(config: Config, live: Live) -> Check[Environment | None]:
     if there.store:
         remedy = (
             "Its StoreUrl must be right, and its subnets and security groups must let it through: "
-            "`wukong deploy --store-url URL -p SubnetIds=... -p SecurityGroupIds=...`."
+            "`wukong deploy --store-url URL -p SubnetIds=... -p SecurityGroupIds=...`, or let the "
+            "stack make one: `wukong deploy --storage dynamodb`."
         )
         yield problem("store from an Executor", there.store.splitlines()[0], remedy)
         return None

@@ -14,9 +14,9 @@ from wukong.config import Config
 from wukong.doctor.finding import Check, Finding, failed, ok, version_findings, warning
 from wukong.doctor.trial import trial
 from wukong.errors import WukongError
-from wukong.opening import open_store
 from wukong.platform.probe import environment_here
 from wukong.stack.valkey import EmbeddedValkey
+from wukong.storage import open_storage
 
 WORKER_BYTES = 1 << 30
 """With less memory for each worker, chunks of a usual size do not fit."""
@@ -62,7 +62,7 @@ def store(config: Config) -> Check[bool]:
     """See that the store answers: the one that is configured, or an embedded one."""
     try:
         if config.store.url:
-            storage = open_store(config, config.store.url)
+            storage = open_storage(config.store.url, config.store.signing_key)
             storage.ping()
             storage.close()
             yield ok("store", "the one that is configured answers")

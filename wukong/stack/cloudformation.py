@@ -21,6 +21,10 @@ from wukong.errors import WukongError
 BOOTSTRAP_ZIP = "dist/bootstrap.zip"
 """How the template names the bootstrap's code before it is in a bucket."""
 
+BODY_BYTES = 51_200
+"""How long a template may be in a request.
+https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html"""
+
 POLL_SECONDS = 1.0
 DEPLOY_SECONDS = 1800.0
 CAPABILITIES = ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
@@ -45,6 +49,7 @@ class Stack:
         self, name: str, *, region: str | None = None, endpoint_url: str | None = None
     ) -> None:
         self.name = name
+        self._endpoint_url = endpoint_url
         where: dict[str, Any] = {"region_name": region, "endpoint_url": endpoint_url}
         try:
             self._cloudformation: Any = boto3.client("cloudformation", **where)
@@ -72,10 +77,18 @@ class Stack:
         StackError
             With the reason of the first resource that failed.
         """
-        body = self._with_code(template, bootstrap_zip)
+        return self.apply(self._with_code(template, bootstrap_zip), parameters, sleep)
+
+    def apply(
+        self,
+        body: str,
+        parameters: Mapping[str, str],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> bool:
+        """Create or update the stack of a template that needs no code; as `deploy`."""
         found = self._describe()
         given = [{"ParameterKey": k, "ParameterValue": v} for k, v in sorted(parameters.items())]
-        request = {"StackName": self.name, "TemplateBody": body, "Capabilities": CAPABILITIES}
+        request = {"StackName": self.name, "Capabilities": CAPABILITIES, **self._template(body)}
         try:
             if found is None:
                 self._cloudformation.create_stack(**request, Parameters=given)
@@ -156,6 +169,35 @@ class Stack:
         pages = self._s3.get_paginator("list_object_versions").paginate(Bucket=bucket)
         return sum(len(page.get("Versions", [])) for page in pages)
 
+    def sibling(self, name: str) -> Stack:
+        """Give another stack of the same account and region."""
+        return Stack(name, region=self.region, endpoint_url=self._endpoint_url)
+
+    def discard(self, bucket: str) -> bool:
+        """Delete a bucket that an update left, as it was not empty; False if that is refused."""
+        try:
+            self.empty(bucket)
+            self._s3.delete_bucket(Bucket=bucket)
+        except self._s3.exceptions.NoSuchBucket:
+            return True
+        except ClientError:
+            return False
+        return True
+
+    def secret(self, arn: str) -> Mapping[str, str]:
+        """Read a secret that holds a JSON object; raises `StackError` if that is not allowed."""
+        where: dict[str, Any] = {"region_name": self.region, "endpoint_url": self._endpoint_url}
+        try:
+            answer = boto3.client("secretsmanager", **where).get_secret_value(SecretId=arn)
+        except (ClientError, BotoCoreError) as error:
+            raise StackError(
+                f"stack {self.name}: the secret of its store cannot be read: {error}",
+                "Your credentials need secretsmanager:GetSecretValue on it; the policy of the "
+                "stack's output ClientPolicyArn has that.",
+            ) from error
+        found: Mapping[str, str] = json.loads(answer["SecretString"])
+        return found
+
     def describe(self) -> Mapping[str, Any] | None:
         """Give what CloudFormation says of the stack; None if there is no such stack."""
         return self._describe()
@@ -229,6 +271,19 @@ class Stack:
     def artifact_bucket(self) -> str:
         """The bucket for the bootstrap's code: one for each account and region."""
         return f"wukong-artifacts-{self.account}-{self.region}"
+
+    def _template(self, body: str) -> dict[str, str]:
+        """Give a template as it is, or if it is too long for that by its place in a bucket."""
+        data = body.encode()
+        if len(data) <= BODY_BYTES:
+            return {"TemplateBody": body}
+        bucket = self._artifact_bucket()
+        key = f"template-{hashlib.sha256(data).hexdigest()[:20]}.yaml"
+        self._s3.put_object(Bucket=bucket, Key=key, Body=data)
+        # For the address alone, as the endpoint wants it: CloudFormation reads with our rights.
+        place = {"Bucket": bucket, "Key": key}
+        signed: str = self._s3.generate_presigned_url("get_object", place)
+        return {"TemplateURL": signed.partition("?")[0]}
 
     def _artifact_bucket(self) -> str:
         """Make sure of the bucket for the bootstrap's code."""

@@ -46,6 +46,7 @@ def package(
 
 def plan(
     stack: options.Stack = None,
+    storage: options.Storage = None,
     store_url: options.StoreUrl = None,
     parameter: options.Parameters = None,
     template: options.Template = None,
@@ -64,7 +65,7 @@ def plan(
     from wukong.cli.plan import plan as act
 
     wishes = Wishes(
-        *(stack, store_url, tuple(parameter or ()), template, package),
+        *(stack, storage, store_url, tuple(parameter or ()), template, package),
         *(runtime, arch, layers, bundle),
     )
     act(Output(as_json=as_json), wishes)
@@ -72,6 +73,7 @@ def plan(
 
 def deploy(
     stack: options.Stack = None,
+    storage: options.Storage = None,
     store_url: options.StoreUrl = None,
     parameter: options.Parameters = None,
     template: options.Template = None,
@@ -90,7 +92,7 @@ def deploy(
     from wukong.cli.deploy import deploy as act
 
     wishes = Wishes(
-        *(stack, store_url, tuple(parameter or ()), template, package),
+        *(stack, storage, store_url, tuple(parameter or ()), template, package),
         *(runtime, arch, layers, bundle),
     )
     act(Output(as_json=as_json), wishes)

@@ -1,0 +1,190 @@
+"""The parameter `Storage`: what the template makes for each value, and who may do what with it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.storage.test_dynamo_rights import rights_of
+from tests.templates import ROOT, Template
+
+BOOTSTRAP = "template-bootstrap.yaml"
+NETWORK = "template-network.yaml"
+ADDRESS = "valkeys://cache.example:6379"
+MADE = {"StoreTable", "StoreBucket", "StoreBucketPolicy"}
+TABLE_URL = "dynamodb+s3://${StoreTable}/${StoreBucket}/wukong"
+
+
+def template(**parameters: str) -> Template:
+    return Template(BOOTSTRAP, **parameters)
+
+
+def environment(found: Template) -> dict[str, Any]:
+    variables: dict[str, Any] = found.properties("BootstrapFunction")["Environment"]["Variables"]
+    return variables
+
+
+def test_a_first_deployment_needs_no_network_and_costs_nothing_while_idle() -> None:
+    found = template()
+    assert found.resources.keys() >= MADE
+    assert found.properties("StoreTable")["BillingMode"] == "PAY_PER_REQUEST"
+    assert environment(found)["WUKONG_SUBNET_IDS"] == ""
+    assert found.outputs["Storage"] == "dynamodb"
+
+
+def test_with_dynamodb_the_functions_are_given_the_stacks_own_table_and_bucket() -> None:
+    found = template(Storage="dynamodb")
+    assert environment(found)["WUKONG_STORE_URL"] == TABLE_URL
+    assert found.properties("Functions")["StoreUrl"] == TABLE_URL
+
+
+@pytest.mark.parametrize("storage", ["dynamodb", "valkey", "url"])
+def test_an_address_that_is_given_is_used_and_nothing_is_made(storage: str) -> None:
+    """So a stack of a release without this parameter keeps its store when it is updated."""
+    found = template(Storage=storage, StoreUrl=ADDRESS)
+    assert not MADE & found.resources.keys()
+    assert environment(found)["WUKONG_STORE_URL"] == ADDRESS
+    assert found.properties("Functions")["StoreUrl"] == ADDRESS
+    assert "HasNetwork" in found.body["Conditions"]
+    assert not found.holds("HasNetwork")
+    assert found.outputs["Storage"] == ("valkey" if storage == "valkey" else "url")
+
+
+def test_with_valkey_the_functions_are_in_the_networks_subnets_and_use_its_cache() -> None:
+    found = template(Storage="valkey", NetworkStack="net")
+    assert not MADE & found.resources.keys()
+    variables = environment(found)
+    assert variables["WUKONG_SUBNET_IDS"] == {"Fn::ImportValue": "net-SubnetIds"}
+    assert variables["WUKONG_SECURITY_GROUP_IDS"] == {"Fn::ImportValue": "net-SecurityGroupIds"}
+    address, names = variables["WUKONG_STORE_URL"]["Fn::Sub"]
+    assert address.startswith("valkeys://default:{{resolve:secretsmanager:${Secret}:")
+    assert address.endswith("}}@${Address}")
+    assert names["Address"] == {"Fn::ImportValue": "net-StoreAddress"}
+    assert found.outputs["Storage"] == "valkey"
+    assert "NetworkInterfaces" in found.statements("ExecutorRole")
+
+
+def test_no_reference_to_a_secret_is_given_to_the_custom_resource() -> None:
+    """CloudFormation would pass it on as it is written; the bootstrap has it in its environment."""
+    functions = template(Storage="valkey").properties("Functions")
+    assert "StoreUrl" not in functions
+    assert "resolve" not in str(functions)
+    assert functions["Executor"]["SubnetIds"]["Fn::Split"][0] == ","
+
+
+def test_every_change_of_the_storage_changes_a_property_of_the_custom_resource() -> None:
+    """Else CloudFormation would not send it an update, and lack the attribute of the output."""
+    assert template(StoreUrl="x").properties("Functions")["Storage"] == "url"
+    kinds = [{"Storage": "dynamodb"}, {"Storage": "valkey"}, {"Storage": "url", "StoreUrl": "x"}]
+    told = [str(template(**kind).properties("Functions")) for kind in kinds]
+    assert len(set(told)) == 3
+
+
+def test_the_exports_are_those_that_are_imported() -> None:
+    imported = set(re.findall(r'"\$\{NetworkStack\}-(\w+)"', template().text))
+    exported = set(re.findall(r'"\$\{AWS::StackName\}-(\w+)"\n', Template(NETWORK).text))
+    assert (
+        imported
+        == exported - {"users"}
+        == {*("SubnetIds", "SecurityGroupIds", "StoreAddress", "StoreSecretArn")}
+    )
+
+
+def test_the_outputs_hold_no_password() -> None:
+    for kind in ({"Storage": "valkey"}, {"Storage": "url", "StoreUrl": "valkeys://u:secret@h"}):
+        outputs = str(template(**kind).outputs)
+        assert "resolve" not in outputs
+        assert "secret@" not in outputs
+
+
+def test_what_a_run_leaves_expires_in_table_and_bucket() -> None:
+    found = template(StoreDays="3")
+    expiry = found.properties("StoreTable")["TimeToLiveSpecification"]
+    assert expiry == {"AttributeName": "expires", "Enabled": True}
+    (rule,) = found.properties("StoreBucket")["LifecycleConfiguration"]["Rules"]
+    assert rule["Status"] == "Enabled"
+    assert rule["ExpirationInDays"] == "3"
+    assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+    assert "Prefix" not in rule
+    assert "VersioningConfiguration" not in found.properties("StoreBucket"), "deleted is gone"
+
+
+def test_the_store_goes_with_the_stack() -> None:
+    found = template()
+    for name in ("StoreTable", "StoreBucket"):
+        assert found.resources[name]["DeletionPolicy"] == "Delete"
+        assert "TableName" not in found.properties(name), "so that it can be replaced"
+        assert "BucketName" not in found.properties(name), "and nobody else can have it before us"
+
+
+@pytest.mark.parametrize("role", ["ExecutorRole", "InvokerRole", "ClientPolicy"])
+def test_nobody_is_given_more_than_items_of_the_one_table_and_objects_of_the_one_bucket(
+    role: str,
+) -> None:
+    found = template()
+    table, bucket = (found.statements(role)[sid] for sid in ("RunsInTable", "ValuesInBucket"))
+    assert table["Resource"] == {"Fn::GetAtt": ["StoreTable", "Arn"]}
+    assert bucket["Resource"] == "${StoreBucket.Arn}/wukong/*"
+    listing = found.statements(role)["MissValues"]
+    assert listing["Resource"] == {"Fn::GetAtt": ["StoreBucket", "Arn"]}
+    assert listing["Action"] == "s3:ListBucket"
+    for action in table["Action"]:
+        assert re.fullmatch(r"dynamodb:(\w*Item|Query)", action), action
+    for action in bucket["Action"]:
+        assert re.fullmatch(r"s3:((Get|Put|Delete)Object|AbortMultipartUpload)", action), action
+
+
+@pytest.mark.parametrize(
+    ("who", "role"), [("Executor", "ExecutorRole"), ("client", "ClientPolicy")]
+)
+def test_the_rights_are_those_that_the_page_on_the_store_lists(who: str, role: str) -> None:
+    """Where they are enforced, and each seen to be needed: tests/storage/test_dynamo_rights.py."""
+    on_table, on_objects, on_bucket = rights_of("Executor" if who == "client" else who)
+    found = template().statements(role)
+    assert set(found["RunsInTable"]["Action"]) == set(on_table)
+    assert set(found["ValuesInBucket"]["Action"]) == set(on_objects)
+    assert found["MissValues"]["Action"] in on_bucket
+
+
+def test_an_invoker_may_also_write_what_became_of_a_batch() -> None:
+    on_table, on_objects, _ = rights_of("Invoker")
+    found = template().statements("InvokerRole")
+    assert set(found["RunsInTable"]["Action"]) == {*on_table, "dynamodb:BatchWriteItem"}
+    assert set(found["ValuesInBucket"]["Action"]) == {*on_objects, "s3:PutObject"}
+
+
+@pytest.mark.parametrize("role", ["ExecutorRole", "InvokerRole", "ClientPolicy"])
+def test_with_another_storage_nobody_is_given_anything_of_a_table(role: str) -> None:
+    for kind in ({"Storage": "valkey"}, {"Storage": "url", "StoreUrl": ADDRESS}):
+        found = template(**kind).statements(role)
+        assert not {"RunsInTable", "ValuesInBucket", "MissValues"} & found.keys()
+        assert "dynamodb:" not in str(found)
+
+
+def test_only_a_client_of_a_networks_cache_may_read_its_secret() -> None:
+    assert "EnterTheCache" in template(Storage="valkey").statements("ClientPolicy")
+    for kind in ({}, {"Storage": "url", "StoreUrl": ADDRESS}):
+        assert "secretsmanager" not in str(template(**kind).statements("ClientPolicy"))
+    assert "secretsmanager" not in str(template(Storage="valkey").statements("ExecutorRole"))
+
+
+def test_a_client_can_deploy_and_change_nothing() -> None:
+    told = str(template().statements("ClientPolicy"))
+    for verb in ("Create", "Publish", "iam:", "UpdateFunction", "DeleteFunction", "PassRole"):
+        assert verb not in told
+
+
+@pytest.mark.parametrize("name", [BOOTSTRAP, NETWORK])
+def test_a_wildcard_in_a_policy_has_its_reason_beside_it(name: str) -> None:
+    """Between the statement's name, or the comment right above it, and the wildcard."""
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    broad = re.compile(r'^\s*(?:(?:Resource|Principal|Action|NotAction): |- )"?(?:\w+:)?\*"?$')
+    found = [number for number, line in enumerate(lines) if broad.match(line)]
+    assert found
+    for number in found:
+        begin = max(i for i in range(number) if lines[i].strip().startswith("- Sid:"))
+        above = begin - 2 if lines[begin - 1].strip().startswith("- Has") else begin
+        beside = [lines[above - 1], *lines[above:number]]
+        assert any(line.strip().startswith("#") for line in beside), (number + 1, lines[number])
