@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test oldest bundles soak peer lint format schema cli reference diagrams docs lock clean
+.PHONY: demo test oldest bundles soak peer lint checkov format schema cli reference diagrams docs lock clean
 
 demo: $(VENV)/installed
 	$(BIN)/wukong demo
@@ -54,6 +54,19 @@ lint: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/cfn-lint template-bootstrap.yaml template-network.yaml
 
+# The templates against checkov's rules, in an environment of its own, as it wants other versions of
+# what we use. Exceptions are in the templates, with their reasons. It asks no other host.
+CHECKOV := $(VENV)/checkov
+checkov: $(CHECKOV)/installed
+	$(CHECKOV)/bin/checkov --framework cloudformation --compact --quiet --skip-download \
+		$(foreach template,$(wildcard template-*.yaml),--file $(template))
+
+$(CHECKOV)/installed: $(VENV)/installed requirements-checkov.lock
+	$(PYTHON) -m venv --clear $(CHECKOV)
+	$(CHECKOV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
+		--require-hashes -r requirements-checkov.lock
+	@touch $@
+
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -93,6 +106,8 @@ EXTRAS := --extra embedded --extra svc --extra dataframe --extra docs --extra de
 lock:
 	uv pip compile pyproject.toml $(EXTRAS) --universal --python-version 3.11 \
 		--generate-hashes --no-annotate --upgrade --quiet -o requirements.lock
+	echo checkov | uv pip compile - --universal --python-version 3.11 \
+		--generate-hashes --no-annotate --no-header --upgrade --quiet -o requirements-checkov.lock
 	uv pip compile pyproject.toml --extra dask-ml --constraints requirements.lock --universal \
 		--python-version 3.11 --generate-hashes --no-annotate --no-header --quiet \
 		$$(sed -n 's/==.*//p' requirements.lock | sort -u | sed 's/^/--no-emit-package /') \

@@ -56,6 +56,7 @@ class Configuration:
     log_format: str = "Text"
     ephemeral_storage: int = 512
     snap_start: str = "None"
+    kms_key: str = ""
 
     @classmethod
     def from_lambda(cls, answer: Description) -> Configuration:
@@ -79,6 +80,7 @@ class Configuration:
             log_format=logging.get("LogFormat", "Text"),
             ephemeral_storage=answer.get("EphemeralStorage", {}).get("Size", 512),
             snap_start=answer.get("SnapStart", {}).get("ApplyOn", "None"),
+            kms_key=answer.get("KMSKeyArn", ""),
         )
 
     @property
@@ -129,6 +131,7 @@ class Configuration:
             (("log_group", "log_format"), "LoggingConfig", logging),
             (("ephemeral_storage",), "EphemeralStorage", {"Size": self.ephemeral_storage}),
             (("snap_start",), "SnapStart", {"ApplyOn": self.snap_start}),
+            (("kms_key",), "KMSKeyArn", self.kms_key),
         )
 
 

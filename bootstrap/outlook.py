@@ -24,8 +24,9 @@ from bootstrap.layers import Layer
 from bootstrap.package import Package
 from bootstrap.plan import FunctionPlan, Plan, check_owners, plan_deployment
 from bootstrap.record import Record, digest, later
-from bootstrap.spec import ENVIRONMENT_BYTES, Manifest, environment_bytes, module_file
+from bootstrap.spec import Manifest, module_file
 from bootstrap.surroundings import Surroundings
+from bootstrap.variables import ENVIRONMENT_BYTES, environment_bytes
 
 Pair = tuple[Found | None, Found | None]
 

@@ -23,7 +23,15 @@ from bootstrap.errors import SettingsError
 from bootstrap.spec import COMPONENTS, DeploymentWishes, FunctionWishes
 
 CLEARABLE = frozenset(
-    {"layers", "subnet_ids", "security_group_ids", "failure_destination", "exec_wrapper"}
+    {
+        "layers",
+        "subnet_ids",
+        "security_group_ids",
+        "failure_destination",
+        "exec_wrapper",
+        "kms_key",
+        "signing_key",
+    }
 )
 """Fields where an empty variable means "none"; elsewhere it means "not said"."""
 

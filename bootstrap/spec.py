@@ -11,7 +11,6 @@ numbers and booleans wherever they read as such; names are accepted as `memory_s
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.alias_generators import to_pascal
 
 from bootstrap.configuration import Configuration, default_log_group
+from bootstrap.variables import sized
 
 Component = Literal["executor", "invoker"]
 COMPONENTS: Final[tuple[Component, ...]] = ("executor", "invoker")
@@ -77,6 +77,7 @@ CLEARED: Final[Mapping[str, Any]] = {
     "log_format": "Text",
     "ephemeral_storage": 512,
     "snap_start": "None",
+    "kms_key": "",
     "recursive_loop": "Terminate",
     "tags": {},
 }
@@ -90,37 +91,6 @@ VARIABLES: Final[Mapping[str, str]] = {
 }
 """Fields that are variables of a function, of which a template need not know the others.
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-modify.html#runtime-wrapper"""
-
-RESERVED_VARIABLES = frozenset(
-    {
-        "_HANDLER",
-        "_X_AMZN_TRACE_ID",
-        "AWS_ACCESS_KEY",
-        "AWS_ACCESS_KEY_ID",
-        "AWS_DEFAULT_REGION",
-        "AWS_EXECUTION_ENV",
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
-        "AWS_LAMBDA_FUNCTION_NAME",
-        "AWS_LAMBDA_FUNCTION_VERSION",
-        "AWS_LAMBDA_INITIALIZATION_TYPE",
-        "AWS_LAMBDA_LOG_GROUP_NAME",
-        "AWS_LAMBDA_LOG_STREAM_NAME",
-        "AWS_LAMBDA_RUNTIME_API",
-        "AWS_REGION",
-        "AWS_SECRET_ACCESS_KEY",
-        "AWS_SESSION_TOKEN",
-        "LAMBDA_RUNTIME_DIR",
-        "LAMBDA_TASK_ROOT",
-    }
-)
-"""Names that Lambda keeps for itself.
-https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
-"""
-
-ENVIRONMENT_BYTES = 4096
-"""Limit of all variables of a function together.
-https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
-"""
 
 
 def _listed(value: object) -> object:
@@ -138,24 +108,6 @@ def _variables(value: object) -> object:
     return {} if value is None else value
 
 
-def _sized(variables: dict[str, str]) -> dict[str, str]:
-    reserved = sorted(variables.keys() & RESERVED_VARIABLES)
-    if reserved:
-        raise ValueError(f"Lambda reserves {', '.join(reserved)}")
-    wrong = sorted(name for name in variables if not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_]+", name))
-    if wrong:
-        raise ValueError(f"Lambda takes no variable named {wrong[0]!r:.100}")
-    if (size := environment_bytes(variables)) > ENVIRONMENT_BYTES:
-        raise ValueError(f"{size} bytes of variables; Lambda allows {ENVIRONMENT_BYTES}")
-    return variables
-
-
-def environment_bytes(variables: Mapping[str, str]) -> int:
-    """Give what Lambda measures: the variables written as JSON, with quotes and commas."""
-    written = json.dumps(dict(variables), separators=(",", ":"), ensure_ascii=False)
-    return len(written.encode())
-
-
 def _foreign_tags(tags: dict[str, str]) -> dict[str, str]:
     kept = sorted(key for key in tags if key.lower().startswith(("aws:", "wukong:")))
     if kept:
@@ -169,6 +121,8 @@ def _layer(reference: str) -> str:
     return reference
 
 
+SIGNING_KEY: Final = "WUKONG_STORE_SIGNING_KEY"
+
 LAYER_NAME: Final = r"[a-zA-Z0-9_-]{1,64}"
 """A layer of ours, from `layers/NAME.zip` in the package's bucket."""
 
@@ -177,11 +131,12 @@ LAYER_ARN: Final = r"arn:[^:]+:lambda:[^:]+:\d{12}:layer:[a-zA-Z0-9_-]+:\d+"
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9-_]{1,64}$")]
 Runtime = Annotated[str, Field(pattern=r"^python3\.1[1-9]$")]
 Architecture = Literal["x86_64", "arm64"]
+Arn = Annotated[str, Field(pattern=r"^(arn:.+)?$")]
 LISTED = BeforeValidator(_listed, json_schema_input_type=list[str] | str | None)
 MAPPED = BeforeValidator(_variables, json_schema_input_type=dict[str, str] | None)
 Names = Annotated[tuple[str, ...], LISTED]
 Layer = Annotated[str, AfterValidator(_layer)]
-Variables = Annotated[dict[str, str], MAPPED, AfterValidator(_sized)]
+Variables = Annotated[dict[str, str], MAPPED, AfterValidator(sized)]
 TagKey = Annotated[str, Field(min_length=1, max_length=128)]
 TagValue = Annotated[str, Field(max_length=256)]
 Tags = Annotated[
@@ -230,18 +185,26 @@ class FunctionFields(Wishes):
     log_group: str | None = None
     log_format: Literal["Text", "JSON"] | None = None
     snap_start: Literal["None", "PublishedVersions"] | None = None
+    kms_key: Arn | None = None
     recursive_loop: Literal["Allow", "Terminate"] | None = None
     reserved_concurrency: Annotated[int, Field(ge=0)] | None = None
     asynchronous_retries: Annotated[int, Field(ge=0, le=2)] | None = None
-    failure_destination: Annotated[str, Field(pattern=r"^(arn:.+)?$")] | None = None
+    failure_destination: Arn | None = None
     tags: Tags = {}
 
 
 class FunctionWishes(FunctionFields):
-    """What an event or the environment may say about one function."""
+    """What an event or the environment may say about one function.
+
+    Attributes
+    ----------
+    signing_key
+        Where the key is that signs what is in the store; only the place, never the key.
+    """
 
     function_name: Name = ""
     role: Annotated[str, Field(pattern=r"^arn:[^:]+:iam::\d{12}:role/.+$")] = ""
+    signing_key: Arn = ""
 
 
 class PartFields(Wishes):
@@ -314,6 +277,7 @@ class FunctionSpec:
     layers: tuple[str, ...] | Unset = UNSET
     environment: Mapping[str, str] | Unset = UNSET
     store_url: str | Unset = UNSET
+    signing_key: str | Unset = UNSET
     subnet_ids: tuple[str, ...] | Unset = UNSET
     security_group_ids: tuple[str, ...] | Unset = UNSET
     tracing: str | Unset = UNSET
@@ -322,6 +286,7 @@ class FunctionSpec:
     log_group: str | Unset | None = UNSET
     log_format: str | Unset = UNSET
     snap_start: str | Unset = UNSET
+    kms_key: str | Unset = UNSET
     reserved_concurrency: int | Unset | None = UNSET
     asynchronous_retries: int | Unset | None = UNSET
     failure_destination: str | Unset | None = UNSET
@@ -360,6 +325,7 @@ class FunctionSpec:
             log_group=_or(group, base.log_group),
             log_format=_or(self.log_format, base.log_format),
             snap_start=_or(self.snap_start, base.snap_start),
+            kms_key=_or(self.kms_key, base.kms_key),
         )
 
     @property
@@ -380,7 +346,10 @@ class FunctionSpec:
         variables = dict(_or(self.environment, kept))
         variables |= {name: value for name, value in told.items() if value and value is not UNSET}
         url = _or(self.store_url, current.get("WUKONG_STORE_URL", ""))
-        return variables | {"WUKONG_PLATFORM": "aws", "WUKONG_STORE_URL": url}
+        key = _or(self.signing_key, current.get(SIGNING_KEY, ""))
+        variables.pop(SIGNING_KEY, None)
+        signing = {SIGNING_KEY: key} if key else {}
+        return variables | signing | {"WUKONG_PLATFORM": "aws", "WUKONG_STORE_URL": url}
 
 
 def _or(wanted: T | Unset, current: T) -> T:

@@ -34,6 +34,8 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
         If the event is not of this protocol.
     StorageError
         If the store cannot be reached.
+    SigningKeyError
+        If the key that everything in the store is signed with cannot be read.
     BundleError
         If the release has overflow bundles and its manifest cannot be read.
     """
@@ -49,6 +51,17 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
     lines = Lines("executor", message.run, context.aws_request_id, cold=cold)
     named = [f"{one.segment}.{one.epoch}" for one in message.starts[:SHOWN]]
     lines.say("begins", lineages=named, of=len(message.starts), reason=message.reason)
+    from executor.failures import refusing
+
+    with refusing(surroundings.store(), message.run) as refused:
+        return _served(message, context, lines, cold=cold)
+    lines.say("refused", why=refused["why"])
+    return refused
+
+
+def _served(
+    message: ExecutorEvent, context: Context, lines: Lines, *, cold: bool
+) -> dict[str, Any]:
     with serving("wukong.executor", message.trace, _about(message, context, cold=cold)) as trace:
         tally = _execute(message, context, lines, cold=cold)
         trace.note({"wukong.segments": len(tally.segments)})

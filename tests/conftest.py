@@ -18,7 +18,9 @@ from wukong.stack.valkey import EmbeddedValkey
 from wukong.storage import Storage
 from wukong.storage.dynamo.backend import DynamoStorage
 from wukong.storage.dynamo.together import one_by_one
+from wukong.storage.keys import Keys
 from wukong.storage.memory import MemoryStorage
+from wukong.storage.signing import SignedStorage
 from wukong.storage.valkey import ValkeyStorage
 
 T = TypeVar("T")
@@ -91,20 +93,26 @@ def secured_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["valkey", "cluster", "secured", "memory", "dynamo", "dynamo in memory"])
+BACK_ENDS = ("valkey", "cluster", "secured", "memory", "dynamo", "dynamo in memory")
+
+
+@pytest.fixture(params=[*BACK_ENDS, "signed valkey", "signed dynamo in memory"])
 def storage(request: pytest.FixtureRequest) -> Iterator[Storage]:
     """Every back-end; what one does, all do."""
     store: Storage
-    if request.param == "memory":
+    kind = request.param.removeprefix("signed ")
+    if kind == "memory":
         store = MemoryStorage()
-    elif request.param == "dynamo in memory":
+    elif kind == "dynamo in memory":
         aws = FakeAws()
         store = DynamoStorage(FakeTable(aws), FakeObjects(aws), one_by_one, time.time)
-    elif request.param == "dynamo":
+    elif kind == "dynamo":
         yield request.getfixturevalue("dynamo_storage")
         return
     else:
-        store = ValkeyStorage(request.getfixturevalue(f"{request.param}_url"))
+        store = ValkeyStorage(request.getfixturevalue(f"{kind}_url"))
+    if kind != request.param:
+        store = SignedStorage(store, Keys("env:KEY", lambda *_: ["k" * 32]))
     yield store
     store.close()
 

@@ -380,7 +380,7 @@ class Client:
             if self._storage is None or self._platform is None:
                 config = located(self.config)
                 url = config.store.url or self._embedded_store()
-                self._storage = traced(open_storage(url))
+                self._storage = traced(open_storage(url, config.store.signing_key))
                 self._open.callback(self._storage.close)
                 self._storage.ping()
                 queue = self._queue_beside(url)

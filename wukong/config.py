@@ -46,6 +46,10 @@ class Store(_Section):
     """Where runs keep state and outputs; without a URL one machine uses its embedded Valkey."""
 
     url: str | None = None
+    signing_key: str | None = None
+    """Where the key is with which everything in the store is signed: the ARN of a secret or of an
+    SSM parameter, file:PATH or env:NAME. Without it, on aws, the key of the stack, if its names are
+    taken from the stack; on this machine nothing is signed."""
 
 
 class Local(_Section):

@@ -29,11 +29,12 @@ def open_platform(
         case "threads":
             from wukong.platform.threads import ThreadsPlatform
 
-            return ThreadsPlatform(url, workers)
+            return ThreadsPlatform(url, workers, config.store.signing_key)
         case "local":
             from wukong.platform.local import LocalPlatform
 
-            return LocalPlatform(url, workers, queue_url, config.local.bundles)
+            key, bundles = config.store.signing_key, config.local.bundles
+            return LocalPlatform(url, workers, queue_url, bundles, key)
         case "aws":
             from wukong.platform.aws import AwsPlatform, LambdaGateway
 
@@ -67,4 +68,8 @@ def located(config: Config) -> Config:
         executor_function_name=outputs["ExecutorFunctionName"],
         invoker_function_name=outputs["InvokerFunctionName"],
     )
-    return found.changed("store", url=store_url(stack, outputs, config.store.url))
+    return found.changed(
+        "store",
+        url=store_url(stack, outputs, config.store.url),
+        signing_key=config.store.signing_key or outputs.get("SigningKey"),
+    )

@@ -90,6 +90,13 @@ def _set_vpc(wire: Answer, value: Mapping[str, Sequence[str]]) -> None:
     }
 
 
+def _set_key(wire: Answer, value: str) -> None:
+    """Name the customer key; without one there is none in the answer."""
+    wire.pop("KMSKeyArn", None)
+    if value:
+        wire["KMSKeyArn"] = value
+
+
 def _set_snapstart(wire: Answer, value: Mapping[str, str]) -> None:
     # Only a version can have its snapshot taken.
     wire["SnapStart"] = {"ApplyOn": value["ApplyOn"], "OptimizationStatus": "Off"}
@@ -108,6 +115,7 @@ def _set_logging(wire: Answer, value: Mapping[str, str]) -> None:
 _CHANGES: Mapping[str, Callable[[Answer, Any], None]] = {
     "VpcConfig": _set_vpc,
     "SnapStart": _set_snapstart,
+    "KMSKeyArn": _set_key,
     "LoggingConfig": _set_logging,
 }
 

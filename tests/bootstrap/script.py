@@ -228,6 +228,7 @@ class Script:
             LoggingConfig={"LogGroup": f"/aws/lambda/{name}", "LogFormat": "Text"},
             EphemeralStorage={"Size": 512},
             SnapStart={"ApplyOn": "None"},
+            KMSKeyArn="",
         )
 
     def update_code(self, name: str, revision: str) -> None:

@@ -94,8 +94,9 @@ def test_what_is_live_is_configured_as_the_stack_says(stack: Stack) -> None:
     store = stack.outputs["StoreUrl"]
     assert store.startswith("dynamodb+s3://"), "a table, where nobody says otherwise"
     variables = {"WUKONG_PLATFORM": "aws", "WUKONG_STORE_URL": store, "WUKONG_METRICS": "on"}
+    key = {"WUKONG_STORE_SIGNING_KEY": stack.outputs["SigningKey"]}
     for name, found in zip(stack.functions, (executor, invoker), strict=True):
-        assert found["Environment"]["Variables"] == variables
+        assert found["Environment"]["Variables"] == variables | (key if found is executor else {})
         assert found["LoggingConfig"]["LogGroup"] == f"/aws/lambda/{name}"
         assert client.get_function_recursion_config(FunctionName=name)["RecursiveLoop"] == "Allow"
     for qualifier in ("live", executor["Version"]):

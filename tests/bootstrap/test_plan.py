@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from bootstrap.answer import Status
 from bootstrap.configuration import Configuration
@@ -200,6 +201,7 @@ def test_null_clears_every_field_to_what_lambda_has_where_nothing_was_set() -> N
         tracing="Active",
         log_format="JSON",
         snap_start="PublishedVersions",
+        kms_key="arn:aws:kms:eu-west-1:123456789012:key/1",
         layers=LAYERS,
     )
     now = deployed(full)
@@ -216,6 +218,7 @@ def test_null_clears_every_field_to_what_lambda_has_where_nothing_was_set() -> N
             "tracing",
             "log_format",
             "snap_start",
+            "kms_key",
             "layers",
             "memory_size",
             "asynchronous_retries",
@@ -231,6 +234,19 @@ def test_null_clears_every_field_to_what_lambda_has_where_nothing_was_set() -> N
         SetAsynchronous(Asynchronous()),
         SetTags({}, ("cost", "team")),
     )
+
+
+def test_the_executor_is_told_where_the_signing_key_is_and_the_package_cannot_say() -> None:
+    secret = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key"
+    with_key = {**WANTED.environment, "WUKONG_STORE_SIGNING_KEY": secret}
+    told = plan(spec(signing_key=secret), found(latest=deployed(WANTED), live=deployed(WANTED)))
+    assert told.wanted.environment == with_key
+    has = deployed(replace(WANTED, environment=with_key))
+    assert plan(spec(), found(latest=has, live=has)).wanted.environment == with_key
+    cleared = plan(spec(signing_key=""), found(latest=has, live=has))
+    assert cleared.wanted.environment == WANTED.environment
+    with pytest.raises(ValidationError, match="signing_key"):
+        Manifest.model_validate({"executor": {"signing_key": secret}})
 
 
 def test_only_the_tags_that_differ_are_written() -> None:

@@ -147,7 +147,7 @@ def test_the_commands_for_aws_and_the_ways_to_redeploy_work_in_order(shell: Shel
         for command in [*commands("On AWS"), *commands("Three ways to redeploy")]
         if not command.startswith(NOT_RUN_HERE)
     ]
-    assert len(ran) == 11
+    assert len(ran) == 12
     answers = [next(out for _, out in ran if f'"status": "{word}"' in out) for word in ANSWERED]
     assert len(set(answers)) == len(ANSWERED)
     redeployed = next(out for command, out in ran if "ExecutorMemorySize=2048" in command)

@@ -16,6 +16,7 @@ def test_a_worker_whose_client_died_while_it_started_ends_without_taking_an_even
     gone.wait()
     settings = {
         "WUKONG_STORE_URL": valkey_url,
+        "WUKONG_QUEUE_URL": valkey_url,
         "WUKONG_QUEUE": "of-a-client-that-died",
         "WUKONG_WORKER": "w",
         "WUKONG_PARENT": str(gone.pid),

@@ -22,7 +22,7 @@ from tests.bootstrap.conftest import zipped
 from tests.bootstrap.test_embedded_releases import PROBE
 from tests.conftest import until
 from tests.embedded.test_verbs import read, run
-from tests.examples.scripts import SMALL, load
+from tests.examples.scripts import load
 from tests.secured import behind_tls
 from tests.templates import Template
 from wukong.cli.deploy import Wishes
@@ -91,7 +91,7 @@ TINY: dict[str, tuple[str, ...]] = {
 """Sizes at which the emulator, one process for tables and functions, takes seconds for a script."""
 
 
-@pytest.mark.parametrize("script", sorted(SMALL))
+@pytest.mark.parametrize("script", sorted(TINY))
 def test_each_example_runs_on_the_table(
     stored: Stack, script: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -173,8 +173,9 @@ def test_a_script_run_for_a_program_gives_json_only(deployed: Stack, tmp_path: P
 def test_a_stack_is_deleted_with_its_packages(deployed: Stack, tmp_path: Path) -> None:
     words = ("-p", "FunctionPrefix=Brief", "-p", "BucketPrefix=brief-packages")
     run("deploy", "--stack", "brief", *words, cwd=tmp_path)
-    told = read("delete", "--stack", "brief", "--yes", cwd=tmp_path)
-    assert told == {"stack": "brief", "bucket": told["bucket"], "deleted": True}
+    told = read("delete", "--stack", "brief", "--yes", "--purge", cwd=tmp_path)
+    code = [one for one in told["kept"] if "wukong-artifacts" in one]
+    assert told == {"stack": "brief", "bucket": told["bucket"], "deleted": True, "kept": code}
     assert "brief-packages" in told["bucket"]
     gone = read("status", "--stack", "brief", cwd=tmp_path, status=1)
     assert "no stack 'brief'" in gone["error"]["message"]
@@ -200,7 +201,7 @@ def test_every_example_of_help_works_as_it_stands(client: wukong.Client, tmp_pat
         "cancel 3f2a91": f"cancel {sleeping.run}",
         "3f2a91": future.run,
         " --open": "",
-        "delete --stack wukong-app": "delete --stack wukong-app </dev/null || test $? = 1",
+        "delete --stack wukong-app --purge": "delete --stack wukong-app </dev/null || test $? = 1",
     }
     until(lambda: sleeping.run in str(read("runs", cwd=tmp_path)), "the run that is cancelled")
     for words, _, command in verbs():

@@ -37,7 +37,10 @@ def releases_of(name: str | None) -> Releases:
 
 
 def store_of(config: Config) -> Storage | None:
-    """Open the store of the configuration or its stack; None if each client starts its own."""
+    """Open the store of the configuration or its stack; None if each client starts its own.
+
+    For the states of runs: it has no key, so nothing that is signed may be read with it.
+    """
     from wukong.storage import open_storage
 
     # What is asked about runs may be asked before there is a stack, or after it has gone.

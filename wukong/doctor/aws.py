@@ -217,12 +217,13 @@ def roles(account: Account, live: Live) -> Check[None]:
 def store(config: Config) -> Check[None]:
     """See that the client reaches the store."""
     try:
-        url = located(config).store.url
+        store = located(config).store
+        url = store.url
         if not url:
             remedy = "Set store.url, or WUKONG_STORE_URL, to the URL that the functions have."
             yield problem("store from here", "store.url is not set", remedy)
             return
-        storage = open_storage(url)
+        storage = open_storage(url, store.signing_key)
         storage.ping()
         storage.close()
     except WukongError as error:

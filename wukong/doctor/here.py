@@ -62,7 +62,7 @@ def store(config: Config) -> Check[bool]:
     """See that the store answers: the one that is configured, or an embedded one."""
     try:
         if config.store.url:
-            storage = open_storage(config.store.url)
+            storage = open_storage(config.store.url, config.store.signing_key)
             storage.ping()
             storage.close()
             yield ok("store", "the one that is configured answers")

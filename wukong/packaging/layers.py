@@ -303,6 +303,7 @@ def check_fit(deployment: Archive, layers: Sequence[Layer]) -> int:
         raise LayerError(
             f"deployment.zip with its layers has {sum(sizes) / 1e6:.1f} MB unzipped, "
             f"{-left / 1e6:.1f} MB more than Lambda's {UNZIPPED_BYTES / 1e6:.1f}",
-            f"Leave out what no task needs; the largest are {told}.",
+            "Leave out what no task needs, or move it into an overflow bundle with --bundle; the "
+            f"largest are {told}.",
         )
     return left

@@ -109,10 +109,14 @@ class LocalPlatform(QueuePlatform):
         workers: int,
         queue_url: str | None = None,
         bundles: str | None = None,
+        signing_key: str | None = None,
     ) -> None:
         self._queue_url = queue_url or store_url
         super().__init__(self._queue_url, uuid.uuid4().hex, workers)
-        self._store_url = store_url
+        self._store = {
+            "WUKONG_STORE_URL": store_url,
+            "WUKONG_STORE_SIGNING_KEY": signing_key or "",
+        }
         self._bundles = {} if bundles is None else {PLACE: f"file:{Path(bundles).resolve()}"}
         self._deaths = 0
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
@@ -166,8 +170,7 @@ class LocalPlatform(QueuePlatform):
 
     def _hire(self) -> None:
         name = uuid.uuid4().hex
-        settings = {
-            "WUKONG_STORE_URL": self._store_url,
+        settings = self._store | {
             "WUKONG_PLATFORM": "local",
             "WUKONG_QUEUE": self._queue,
             "WUKONG_QUEUE_URL": self._queue_url,

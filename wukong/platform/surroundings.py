@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from wukong.storage import Storage
 
 # What an environment keeps while it is warm: connections, by what they lead to.
-_stores: dict[str, Storage] = {}
+_stores: dict[tuple[str, str], Storage] = {}
 _platforms: dict[tuple[str, str], Platform] = {}
 
 
@@ -26,12 +26,13 @@ def store() -> Storage:
             "Give the stack parameter StoreUrl (or the function's environment) the URL of a "
             "Valkey server, such as valkeys://HOST:6379, or dynamodb+s3://TABLE/BUCKET.",
         )
-    if url not in _stores:
+    which = (url, settings().get("WUKONG_STORE_SIGNING_KEY", ""))
+    if which not in _stores:
         # An Invoker starts Executors before it needs any storage.
         from wukong.storage import open_storage
 
-        _stores[url] = open_storage(url)
-    return _stores[url]
+        _stores[which] = open_storage(*which)
+    return _stores[which]
 
 
 def platform() -> Platform:

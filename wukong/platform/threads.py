@@ -24,11 +24,12 @@ class ThreadsPlatform(Platform):
 
     _named: ClassVar[dict[str, ThreadsPlatform]] = {}
 
-    def __init__(self, store_url: str, workers: int) -> None:
+    def __init__(self, store_url: str, workers: int, signing_key: str | None = None) -> None:
         self._name = uuid.uuid4().hex
         self.parallelism = workers
         self._settings = {
             "WUKONG_STORE_URL": store_url,
+            "WUKONG_STORE_SIGNING_KEY": signing_key or "",
             "WUKONG_PLATFORM": "threads",
             "WUKONG_QUEUE": self._name,
         }

@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -112,18 +113,56 @@ class Stack:
                 f"there is no stack {self.name!r} in {self.region}",
                 "Deploy it with `wukong deploy`, or check aws_lambda.aws_sam_app_name and region.",
             )
-        return {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", [])}
+        return _outputs(found)
 
-    def delete(self, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Empty the stack's buckets and delete it; no error if it has gone already."""
+    def delete(
+        self, sleep: Callable[[float], None] = time.sleep, *, keep: str | None = None
+    ) -> None:
+        """Delete the stack and its buckets with all they hold; no error if it has gone already.
+
+        Parameters
+        ----------
+        keep
+            A bucket that stays, with all it holds; the template must retain it.
+        """
         found = self._describe()
         if found is None:
             return
-        outputs = self.outputs()
-        for bucket in {"PackageBucketName", "StoreBucketName"} & outputs.keys():
-            self._empty(outputs[bucket])
+        doomed = [bucket for bucket in self._buckets() if bucket != keep]
+        for bucket in doomed:
+            self.empty(bucket)
         self._cloudformation.delete_stack(StackName=self.name)
         self._settle(sleep, name=found["StackId"])
+        for bucket in filter(self.has_bucket, doomed):
+            # The template retains it, so that a deletion by other means loses no packages.
+            self.empty(bucket)
+            self._s3.delete_bucket(Bucket=bucket)
+
+    def _buckets(self) -> list[str]:
+        pages = self._cloudformation.get_paginator("list_stack_resources")
+        return [
+            one["PhysicalResourceId"]
+            for page in pages.paginate(StackName=self.name)
+            for one in page["StackResourceSummaries"]
+            if one["ResourceType"] == "AWS::S3::Bucket" and one.get("PhysicalResourceId")
+        ]
+
+    def has_bucket(self, bucket: str) -> bool:
+        """Tell whether there is such a bucket, and it is this account's."""
+        try:
+            self._s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=self.account)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                return False
+            raise _unreachable(error) from error
+        return True
+
+    def siblings(self) -> Iterator[tuple[str, dict[str, str]]]:
+        """Give every stack that is there, with its outputs."""
+        for page in self._cloudformation.get_paginator("describe_stacks").paginate():
+            for one in page["Stacks"]:
+                if one["StackStatus"] != "DELETE_COMPLETE":
+                    yield one["StackName"], _outputs(one)
 
     def count_versions(self, bucket: str) -> int:
         """Count the versions of objects in a bucket."""
@@ -137,7 +176,7 @@ class Stack:
     def discard(self, bucket: str) -> bool:
         """Delete a bucket that an update left, as it was not empty; False if that is refused."""
         try:
-            self._empty(bucket)
+            self.empty(bucket)
             self._s3.delete_bucket(Bucket=bucket)
         except self._s3.exceptions.NoSuchBucket:
             return True
@@ -223,6 +262,16 @@ class Stack:
         self._s3.put_object(Bucket=bucket, Key=key, Body=data)
         return body.replace(local, f'CodeUri: {{Bucket: "{bucket}", Key: "{key}"}}')
 
+    @cached_property
+    def account(self) -> str:
+        """The account in which all of this is."""
+        return str(self._sts.get_caller_identity()["Account"])
+
+    @property
+    def artifact_bucket(self) -> str:
+        """The bucket for the bootstrap's code: one for each account and region."""
+        return f"wukong-artifacts-{self.account}-{self.region}"
+
     def _template(self, body: str) -> dict[str, str]:
         """Give a template as it is, or if it is too long for that by its place in a bucket."""
         data = body.encode()
@@ -237,9 +286,8 @@ class Stack:
         return {"TemplateURL": signed.partition("?")[0]}
 
     def _artifact_bucket(self) -> str:
-        """Make sure of the bucket for the bootstrap's code: one for each account and region."""
-        account = self._sts.get_caller_identity()["Account"]
-        bucket = f"wukong-artifacts-{account}-{self.region}"
+        """Make sure of the bucket for the bootstrap's code."""
+        account, bucket = self.account, self.artifact_bucket
         try:
             # The owner is checked, as names of buckets are there for anybody to take.
             self._s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=account)
@@ -267,7 +315,8 @@ class Stack:
             },
         )
 
-    def _empty(self, bucket: str) -> None:
+    def empty(self, bucket: str) -> None:
+        """Delete all objects of a bucket, with every version and every sign of a deletion."""
         pages = self._s3.get_paginator("list_object_versions").paginate(Bucket=bucket)
         for page in pages:
             doomed = [
@@ -276,6 +325,10 @@ class Stack:
             ]
             if doomed:
                 self._s3.delete_objects(Bucket=bucket, Delete={"Objects": doomed, "Quiet": True})
+
+
+def _outputs(stack: Mapping[str, Any]) -> dict[str, str]:
+    return {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])}
 
 
 def _kept(

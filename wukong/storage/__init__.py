@@ -54,18 +54,33 @@ def is_valkey(url: str) -> bool:
     return url.partition("://")[0] in VALKEY_SCHEMES
 
 
-def open_storage(url: str) -> Storage:
+def open_storage(url: str, signing_key: str | None = None) -> Storage:
     """Open the back-end that a URL names; nothing connects before it is used.
 
     `valkey://`, `redis://`, `valkeys://`, `rediss://` (TLS) and `unix://` name a Valkey server,
     `dynamodb+s3://TABLE/BUCKET` a DynamoDB table and an S3 bucket, `memory://NAME` a store inside
     this process.
 
+    Parameters
+    ----------
+    signing_key
+        Where the key is with which everything is signed (`keys`); without one nothing is.
+
     Raises
     ------
     StorageError
         If the URL names no back-end.
     """
+    back_end = _back_end(url)
+    if not signing_key:
+        return back_end
+    from wukong.storage.keys import Keys
+    from wukong.storage.signing import SignedStorage
+
+    return SignedStorage(back_end, Keys(signing_key))
+
+
+def _back_end(url: str) -> Storage:
     scheme = url.partition("://")[0]
     if scheme == "memory":
         from wukong.storage.memory import MemoryStorage

@@ -9,8 +9,8 @@ pickle but follow it (https://peps.python.org/pep-0574/); `Frames` writes them s
 where each number has 8 bytes, and the pickle and the buffers begin at multiples of 16. 'Z' is
 followed by any of this, compressed by zlib.
 
-Storage is trusted as far as whoever can write to it can already run code in the run: it must be
-reachable by the client and the functions only.
+To read is to run code: where others than clients and functions may write to the store, what is read
+must be signed (`signing`, docs/security.md).
 """
 
 from __future__ import annotations
@@ -52,6 +52,14 @@ class Frames:
         for piece in parts:
             self.pieces += [piece, bytes(-len(piece) % _ALIGNMENT)]
         self._size = sum(map(len, self.pieces))
+
+    @classmethod
+    def of(cls, pieces: Sequence[bytes | memoryview]) -> Frames:
+        """Give pieces that are serialised already, as one value."""
+        frames = cls.__new__(cls)
+        frames.pieces = list(pieces)
+        frames._size = sum(map(len, frames.pieces))
+        return frames
 
     def __len__(self) -> int:
         return self._size

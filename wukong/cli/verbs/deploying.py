@@ -141,15 +141,25 @@ def rollback(
 
 def delete(
     stack: options.Stack = None,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask; also delete the packages in the bucket.")
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    purge: Annotated[
+        bool, typer.Option("--purge", help="Also delete the packages: all versions, the bucket.")
     ] = False,
+    bucket: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Only this bucket, kept by an earlier deletion."),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Delete the stack: functions, logs, and the bucket with its packages.
+    """Delete the stack with all that it made; its packages stay unless they are purged.
 
-    Example: wukong delete --stack wukong-app
+    Example: wukong delete --stack wukong-app --purge
     """
     from wukong.cli.delete import delete as act
+    from wukong.cli.delete import delete_bucket
 
-    act(Output(as_json=as_json), stack, is_confirmed=yes)
+    out = Output(as_json=as_json)
+    if bucket is not None:
+        delete_bucket(out, bucket, is_confirmed=yes)
+    else:
+        act(out, stack, is_confirmed=yes, purge=purge)
