@@ -74,13 +74,14 @@ def test_only_functions_reach_the_cache_and_the_endpoints_and_nobody_reaches_fun
     assert sent == {(6379, 6380, "10.90.0.0/20"), (443, 443, "0.0.0.0/0")}
 
 
-def test_what_costs_by_the_hour_is_the_lambda_endpoint_unless_more_is_asked_for() -> None:
+def test_what_costs_by_the_hour_are_two_endpoints_unless_more_is_asked_for() -> None:
     def interfaces(found: Template) -> set[str]:
         endpoints = of_kind(found, "AWS::EC2::VPCEndpoint").values()
         paid = (one for one in endpoints if one["VpcEndpointType"] == "Interface")
         return {one["ServiceName"].rpartition(".")[2] for one in paid}
 
-    assert interfaces(template()) == {"lambda"}
+    assert interfaces(template()) == {"lambda", "secretsmanager"}
+    assert interfaces(template(SecretsManagerEndpoint="false")) == {"lambda"}
     assert interfaces(template(**ALL_OF_IT)) == {"lambda", *(name.lower() for name in MORE)}
 
 
