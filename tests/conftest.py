@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+import boto3
 import pytest
 
 from tests.cluster import valkey_cluster
@@ -32,6 +33,12 @@ def wukong_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WUKONG_HOME", str(tmp_path_factory.mktemp("home")))
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_credentials_of_other_modules() -> None:
+    """Have boto3 look for credentials anew: it keeps the first that it has found."""
+    boto3.DEFAULT_SESSION = None
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from tests.docs.blocks import run_page
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-NEED_AWS = ("memory", "release", "teams")
+NEED_AWS = ("memory", "packages", "release", "teams")
 
 
 @pytest.fixture

@@ -187,7 +187,8 @@ def test_every_example_of_help_works_as_it_stands(client: wukong.Client, tmp_pat
     future = client.compute(dask.delayed(abs)(-1))
     assert future.result() == 1
     until(lambda: future.run in str(read("runs", cwd=tmp_path)), "its record")
-    sleeping = client.compute(dask.delayed(time.sleep)(60))
+    # Longer than all that comes before its cancellation, on a slow machine too.
+    sleeping = client.compute(dask.delayed(time.sleep)(280))
     release = read("status", cwd=tmp_path)["release"]["name"]
     here = Target.this_machine()
     (tmp_path / "few.txt").write_text("idna\n")
