@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import time
-from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import dask
 import pytest
@@ -21,8 +19,6 @@ from wukong.cost import (
     EXECUTOR_MEMORY_MB,
     INVOKER_MEMORY_MB,
     NOTHING,
-    READ_UNITS_PER_SEGMENT,
-    WRITE_UNITS_PER_SEGMENT,
     Cost,
     CostLine,
     Tariff,
@@ -35,17 +31,9 @@ from wukong.ledger import BudgetError, Ledger
 from wukong.platform.interface import Provision
 from wukong.platform.threads import ThreadsPlatform
 from wukong.prices import FILE, load_prices
-from wukong.record import (
-    GIVEN_COLUMNS,
-    RECORD_COLUMNS,
-    ExecutorRecord,
-    Outline,
-    RunRecord,
-    Summary,
-)
+from wukong.record import GIVEN_COLUMNS, ExecutorRecord, RunRecord, Summary
 from wukong.report.view import view_of
 from wukong.runs import RunError
-from wukong.storage import StoreKind
 from wukong.storage.notes import Place, Way, table
 from wukong.usage import Meter, Usage, usage_of
 from wukong.view import safe_url
@@ -87,78 +75,6 @@ def test_a_bill_is_what_lambda_and_the_store_ask_for() -> None:
     assert lines["Invoker compute"].quantity == 1.0
     assert lines["store data"].dollars == pytest.approx(0.084)
     assert lines["store processing"].quantity == 100 * 2 * 100 + 2 * 1024**2
-
-
-def test_with_dynamodb_a_bill_has_units_and_requests_and_nothing_of_a_cache() -> None:
-    used = Usage(
-        segments=1_000_000,
-        stored_bytes=1024**3,
-        read_bytes=1024**3,
-        inline_bytes=1024**2,
-        objects=1000,
-        object_reads=2000,
-        seconds=3600.0,
-    )
-    lines = {line.what: line for line in Tariff(store="dynamodb").cost(used).lines}
-    assert lines.keys() == {"table writes", "table reads", "bucket writes", "bucket reads"}
-    assert lines["table writes"].quantity == 12e6 + 3 * 1024
-    assert lines["table writes"].dollars == pytest.approx(7.5, rel=0.01)
-    assert lines["table reads"].dollars == pytest.approx(0.35)
-    assert lines["bucket writes"].dollars == pytest.approx(0.005)
-    assert lines["bucket reads"].dollars == pytest.approx(0.0008)
-
-
-COUNTED = re.compile(
-    r"^\| .* \| (\d+) \| ([\d.]+) \| ([\d.]+) \| [\d.]+, [\d.]+ \| \$", re.MULTILINE
-)
-
-
-def test_units_of_a_segment_are_those_that_were_counted() -> None:
-    page = (ROOT / "docs" / "storage.md").read_text(encoding="utf-8")
-    rows = [tuple(map(float, row)) for row in COUNTED.findall(page)]
-    assert len(rows) == 4
-    segments = sum(row[0] for row in rows)
-    for column, known in (1, WRITE_UNITS_PER_SEGMENT), (2, READ_UNITS_PER_SEGMENT):
-        mean = sum(row[0] * row[column] for row in rows) / segments
-        assert known == pytest.approx(mean, rel=0.02)
-
-
-def test_a_bill_is_as_old_as_the_prices_of_the_services_that_it_has() -> None:
-    used = Usage(executor_seconds=1.0, segments=1)
-    prices = load_prices()
-    for store, dated in (
-        ("valkey", min(prices.lambda_.dated, prices.valkey.dated)),
-        ("dynamodb", min(prices.lambda_.dated, prices.dynamodb.dated, prices.s3.dated)),
-    ):
-        bill = Tariff(store=cast("StoreKind", store)).cost(used)
-        assert bill.prices_dated == dated.isoformat()
-
-
-@pytest.mark.parametrize(
-    ("platform", "url", "store"),
-    [
-        ("aws", None, "dynamodb"),
-        ("aws", "dynamodb+s3://table/bucket", "dynamodb"),
-        ("aws", "valkeys://cache:6379", "valkey"),
-        ("threads", None, "valkey"),
-        ("local", None, "valkey"),
-        ("local", "dynamodb+s3://table/bucket", "dynamodb"),
-    ],
-)
-def test_before_it_is_asked_the_store_is_what_the_configuration_says(
-    platform: str, url: str | None, store: str
-) -> None:
-    config = wukong.Config.model_validate({"platform": platform, "store": {"url": url}})
-    assert tariff_of(config).store == store
-    client = wukong.Client(config)
-    assert client._surroundings().where["store"] == store
-
-
-def test_where_a_stack_says_where_the_store_is_that_is_what_is_reckoned() -> None:
-    ledger = Ledger(wukong.Config(platform="aws"))
-    assert ledger.tariff().store == "dynamodb"
-    ledger.stored_at("valkeys://cache:6379")
-    assert ledger.tariff().store == "valkey"
 
 
 def test_the_other_processor_and_another_region_have_their_prices() -> None:
@@ -221,49 +137,6 @@ def test_a_record_alone_is_enough_for_a_bill() -> None:
     assert not cost_of(on_lambda([executor("a", "")], where=elsewhere)).billed
 
 
-def on_dynamo(sizes: Sequence[int], **changes: Any) -> RunRecord:
-    """Make a record of segments with outputs of these sizes; the last reads all others."""
-    last = len(sizes) - 1
-    cells: list[float] = []
-    for segment, size in enumerate(sizes):
-        inputs = last if segment == last else 0
-        cells += [0, segment, *(0,) * 9, size, inputs]
-    return RunRecord(
-        Summary("a", platform="aws", begun=1, where={"store": "dynamodb"}),
-        Outline(
-            name=array("I", range(len(sizes))),
-            root=array("B", [*(0,) * last, 1]),
-            needs=array("I", [*(0,) * last, last]),
-            inputs=array("I", range(last)),
-        ),
-        (executor("a", "", memory_mb=1024, earlier=1),),
-        table(RECORD_COLUMNS, cells),
-        array("B", [Way.STORE] * last),
-        **changes,
-    )
-
-
-def test_a_record_says_which_outputs_were_objects_and_how_often_they_were_read() -> None:
-    used = usage_of(on_dynamo([4096, 4097, 100_000, 50_000]))
-    assert (used.inline_bytes, used.objects) == (4096, 3)
-    assert used.object_reads == 3, "two by the last segment, and the root by the client"
-    unknown = usage_of(replace(on_dynamo([4096, 4097, 100_000, 50_000]), outline=Outline()))
-    assert unknown.object_reads == 3, "all that was fetched"
-
-
-def test_a_record_that_names_its_store_is_reckoned_with_it_and_an_old_one_as_valkey() -> None:
-    record = on_dynamo([5000, 5000])
-    bill = {line.what: line.quantity for line in cost_of(record).lines}
-    assert bill["table writes"] == 2 * WRITE_UNITS_PER_SEGMENT
-    assert (bill["bucket writes"], bill["bucket reads"]) == (2, 2)
-    assert "store processing" not in bill
-    kept = RunRecord.from_bytes(record.to_bytes())
-    assert cost_of(kept).lines == cost_of(record).lines
-    old = cost_of(replace(record, summary=replace(record.summary, where={})))
-    assert {line.unit for line in old.lines} >= {"ECPU"}
-    assert not {line.what for line in old.lines} & {"table writes", "bucket writes"}
-
-
 def test_executors_of_which_nothing_is_known_are_taken_to_be_like_the_others() -> None:
     record = on_lambda([executor("a", "", earlier=1)], begun=3, missing=2)
     assert usage_of(record).executor_seconds == 4.5
@@ -324,7 +197,7 @@ def test_a_run_on_this_machine_says_what_it_would_have_cost(client: wukong.Clien
     cost = client.cost(future.run)
     assert not cost.billed
     assert cost.headline.startswith("$0 here; on Lambda about $")
-    assert "ECPU" in {line.unit for line in cost.lines}, "as Valkey, which is here beside it"
+    assert "ECPU" in {line.unit for line in cost.lines}, "its store is Valkey"
     compute = {line.what: line for line in cost.lines}["Executor compute"]
     slept = 4 * 0.2 * EXECUTOR_MEMORY_MB / 1024
     assert slept < compute.quantity < 20 * slept

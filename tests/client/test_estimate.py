@@ -208,7 +208,7 @@ def test_chains_side_by_side_share_the_workers() -> None:
 
 
 def test_with_dynamodb_an_estimate_counts_units_and_objects() -> None:
-    outputs = {"add 10": Range(1000, 2000, 8000)}
+    outputs = {"int, add 10": Range(1000, 2000, 8000)}
     experience = replace(known(1.0), outputs=outputs, reads=0.5)
     conditions = Conditions(Tariff(store="dynamodb"))
     found = estimate(graph_of([chain(10, number) for number in range(8)]), conditions, experience)
@@ -216,7 +216,7 @@ def test_with_dynamodb_an_estimate_counts_units_and_objects() -> None:
     assert lines["table writes"] == pytest.approx(8 * 12 + 8 * 2000 / 1024 * 3)
     assert "bucket writes" not in lines, "2,000 bytes are in the item"
     assert found.dollars.low <= found.dollars.likely <= found.dollars.high
-    large = replace(experience, outputs={"add 10": Range(5000, 8000, 9000)})
+    large = replace(experience, outputs={"int, add 10": Range(5000, 8000, 9000)})
     lines = {
         line.what: line.quantity
         for line in estimate(
