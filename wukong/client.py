@@ -369,10 +369,11 @@ class Client:
 
     def _surroundings(self) -> Surroundings:
         names = self.config.aws_lambda
+        where: dict[str, str] = {"store": self._ledger.tariff().store}
         if self.config.platform != "aws" or self._platform is None:
             workers = self._platform.parallelism if self._platform is not None else None
-            return Surroundings(self.config.platform, workers)
-        where = {"region": names.region or "", "endpoint": names.endpoint_url or ""}
+            return Surroundings(self.config.platform, workers, where)
+        where |= {"region": names.region or "", "endpoint": names.endpoint_url or ""}
         return Surroundings("aws", None, {name: value for name, value in where.items() if value})
 
     def _connect(self) -> tuple[Storage, Platform]:
@@ -380,6 +381,7 @@ class Client:
             if self._storage is None or self._platform is None:
                 config = located(self.config)
                 url = config.store.url or self._embedded_store()
+                self._ledger.stored_at(url)
                 self._storage = traced(open_storage(url, config.store.signing_key))
                 self._open.callback(self._storage.close)
                 self._storage.ping()

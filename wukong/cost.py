@@ -18,6 +18,7 @@ from wukong.config import Config
 from wukong.platform.interface import Provision
 from wukong.prices import DEFAULT_REGION, Architecture, Prices, load_prices
 from wukong.record import RunRecord
+from wukong.storage import StoreKind, store_kind
 from wukong.usage import Usage, usage_of
 
 EXECUTOR_MEMORY_MB = 3008
@@ -35,6 +36,21 @@ A GET of up to 1 KB is one unit, and a command that takes more processor time is
 
 STEPS_PER_SEGMENT = 2
 """Steps of that matrix product: 551, with beginnings, beats and reads of the client."""
+
+WRITE_UNITS_PER_SEGMENT = 12.0
+"""Write units of DynamoDB for a segment, from the creation of a run to its deletion.
+
+`benchmarks/storage_calls.py` counted 10.6 to 13.2 in runs of 101 to 127 segments, and 11.95 over
+all of them (the table in docs/storage.md)."""
+
+READ_UNITS_PER_SEGMENT = 2.8
+"""Read units of DynamoDB for a segment: 2.2 to 3.8 in the same runs, and 2.77 over all of them."""
+
+WRITES_PER_INLINE_KB = 3
+"""Write units that each KB of an output in an item adds: a change is billed by the item's whole
+size, and there is the seal, the mark that it was read, and the deletion
+(https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html).
+Outputs of the counted runs were far below 1 KB, or objects."""
 
 LEAST_DOLLARS = 1e-9
 """Less is written as nothing."""
@@ -130,12 +146,15 @@ class Tariff:
         Whose prices hold.
     billed
         Whether AWS asks for anything there.
+    store
+        What control state and outputs are in; memory is reckoned as Valkey.
     """
 
     memory_mb: int = EXECUTOR_MEMORY_MB
     architecture: Architecture = "x86_64"
     region: str = "us-east-1"
     billed: bool = True
+    store: StoreKind = "valkey"
     prices: Prices = field(default_factory=load_prices)
 
     @property
@@ -151,19 +170,34 @@ class Tariff:
     def cost(self, usage: Usage) -> Cost:
         """Give the bill for what was used."""
         lines = [line for line in self._lines(usage) if line.quantity]
-        return Cost(tuple(lines), self.prices.dated.isoformat(), self.billed)
+        return Cost(tuple(lines), self.prices.dated(self.store).isoformat(), self.billed)
 
     def _lines(self, usage: Usage) -> Iterable[CostLine]:
         yield self._compute("Executor compute", usage.executor_seconds, self.memory_mb)
         yield self._requests("Executor requests", usage.executor_requests)
         yield self._compute("Invoker compute", usage.invoker_seconds, INVOKER_MEMORY_MB)
         yield self._requests("Invoker requests", usage.invoker_requests)
+        yield from self._dynamo(usage) if self.store == "dynamodb" else self._valkey(usage)
+
+    def _valkey(self, usage: Usage) -> Iterable[CostLine]:
         rates = self.prices.valkey.at(self.region)
         moved = usage.stored_bytes + usage.read_bytes
         ecpus = usage.segments * STEPS_PER_SEGMENT * ECPUS_PER_STEP + moved / KB
         yield CostLine("store processing", ecpus, "ECPU", ecpus / 1e6 * rates.million_ecpus)
         hours = usage.stored_bytes / GB * usage.seconds / 3600
         yield CostLine("store data", hours, "GB-h", hours * rates.gb_hour)
+
+    def _dynamo(self, usage: Usage) -> Iterable[CostLine]:
+        """Give the lines of table and bucket; what they hold for a run costs next to nothing."""
+        table, bucket = self.prices.dynamodb.at(self.region), self.prices.s3.at(self.region)
+        inline = usage.inline_bytes / KB * WRITES_PER_INLINE_KB
+        writes = usage.segments * WRITE_UNITS_PER_SEGMENT + inline
+        yield CostLine("table writes", writes, "WRU", writes / 1e6 * table.million_writes)
+        reads = usage.segments * READ_UNITS_PER_SEGMENT
+        yield CostLine("table reads", reads, "RRU", reads / 1e6 * table.million_reads)
+        puts, gets = usage.objects, usage.object_reads
+        yield CostLine("bucket writes", puts, "requests", puts / 1e3 * bucket.thousand_writes)
+        yield CostLine("bucket reads", gets, "requests", gets / 1e3 * bucket.thousand_reads)
 
     def _compute(self, what: str, seconds: float, memory_mb: int) -> CostLine:
         gb_seconds = seconds * memory_mb / KB
@@ -175,7 +209,10 @@ class Tariff:
 
 
 def tariff_of(
-    config: Config, provision: Provision | None = None, memory_mb: int | None = None
+    config: Config,
+    provision: Provision | None = None,
+    memory_mb: int | None = None,
+    store: StoreKind | None = None,
 ) -> Tariff:
     """Say what things cost where a configuration computes.
 
@@ -185,6 +222,8 @@ def tariff_of(
         What Executors are given, if that is known; else what the template gives them.
     memory_mb
         Megabytes to reckon with instead.
+    store
+        What the store is, if that is known; else what the configuration says.
     """
     known = provision or Provision(EXECUTOR_MEMORY_MB, "x86_64", region_of(config))
     return Tariff(
@@ -192,8 +231,16 @@ def tariff_of(
         architecture=known.architecture,
         region=known.region,
         billed=config.platform == "aws" and not endpoint_of(config),
+        store=store or store_of(config),
         prices=load_prices(config.prices),
     )
+
+
+def store_of(config: Config) -> StoreKind:
+    """Say what the store is, without asking a stack: on aws a stack's own is DynamoDB and S3."""
+    if config.store.url:
+        return store_kind(config.store.url)
+    return "dynamodb" if config.platform == "aws" else "valkey"
 
 
 def region_of(config: Config) -> str:
@@ -219,6 +266,8 @@ def cost_of(record: RunRecord) -> Cost:
         memory_mb=max(sizes, default=asked or EXECUTOR_MEMORY_MB),
         region=summary.where.get("region") or DEFAULT_REGION,
         billed=summary.platform == "aws" and not summary.where.get("endpoint"),
+        # Records of releases that knew one store only do not name it.
+        store="dynamodb" if summary.where.get("store") == "dynamodb" else "valkey",
     ).cost(usage_of(record))
 
 

@@ -10,9 +10,9 @@ Mathematics, 1969). docs/cost.md says how far off it was.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from dask.base import compute as dask_compute
 
@@ -24,7 +24,7 @@ from wukong.graph.spec import Specs, encode
 from wukong.keeping import outline_of
 from wukong.progress import clock
 from wukong.submission import segmented
-from wukong.usage import Usage, invoked
+from wukong.usage import Usage, invoked, is_object
 from wukong.view import Rows, table
 
 QUOTA = 1_000
@@ -187,8 +187,9 @@ def estimate(
     busy = plan.work + start * plan.executors
     bills = [
         conditions.tariff.cost(_usage(plan, conditions, *each, written, experience.reads))
-        for each in zip(busy, plan.stored, seconds, strict=True)
+        for each in zip(busy, plan.outputs, seconds, strict=True)
     ]
+    amounts = [bill.dollars for bill in bills]
     return Estimate(
         tasks=len(graph.tasks),
         segments=len(segments),
@@ -199,11 +200,31 @@ def estimate(
         result_bytes=result_bytes,
         stored_bytes=plan.stored,
         seconds=seconds,
-        dollars=Range(*(bill.dollars for bill in bills)),
+        # Small outputs can cost more than objects.
+        dollars=Range(min(amounts), bills[1].dollars, max(amounts)),
         cost=bills[1],
         known=plan.known,
         runs=experience.runs,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Outputs:
+    """What segments write: all bytes, those of small outputs, and how many are larger."""
+
+    stored: float = 0.0
+    inline: float = 0.0
+    objects: float = 0.0
+
+    @classmethod
+    def of(cls, sizes: Iterable[tuple[float, int]]) -> Self:
+        """Add up outputs: bytes of one, and how many there are of them."""
+        pairs = list(sizes)
+        return cls(
+            stored=sum(size * count for size, count in pairs),
+            inline=sum(size * count for size, count in pairs if not is_object(size)),
+            objects=sum(count for size, count in pairs if is_object(size)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +241,8 @@ class _Plan:
         Seconds of all segments.
     path
         Seconds of the critical path.
-    stored
-        Bytes of outputs.
+    outputs
+        At the low end of their range, as is likely, and at the high end.
     known
         The share of tasks that are of kinds that have been seen.
     """
@@ -230,8 +251,12 @@ class _Plan:
     batches: Sequence[int]
     work: Range
     path: float
-    stored: Range
+    outputs: Sequence[_Outputs]
     known: float
+
+    @property
+    def stored(self) -> Range:
+        return Range(*(each.stored for each in self.outputs))
 
     @property
     def executors(self) -> int:
@@ -249,16 +274,21 @@ def _plan(segments: Sequence[Segment], experience: Experience) -> _Plan:
         batches=_batches(segments),
         work=inside + experience.rest * len(segments),
         path=_critical_path(segments, kinds, experience),
-        stored=sum((experience.written(kind) * count for kind, count in counts), NONE),
+        outputs=_outputs(counts, experience),
         known=known / max(1, sum(outline.tasks)),
     )
+
+
+def _outputs(counts: Iterable[tuple[str, int]], experience: Experience) -> list[_Outputs]:
+    each = [(tuple(experience.written(kind)), count) for kind, count in counts]
+    return [_Outputs.of((sizes[end], count) for sizes, count in each) for end in range(3)]
 
 
 def _usage(
     plan: _Plan,
     conditions: Conditions,
     busy: float,
-    stored: float,
+    outputs: _Outputs,
     seconds: float,
     specifications: int,
     reads: float,
@@ -270,8 +300,11 @@ def _usage(
         invoker_seconds=calls[0],
         invoker_requests=calls[1],
         segments=plan.segments,
-        stored_bytes=specifications + stored,
-        read_bytes=specifications + stored * reads,
+        stored_bytes=specifications + outputs.stored,
+        read_bytes=specifications + outputs.stored * reads,
+        inline_bytes=outputs.inline,
+        objects=outputs.objects,
+        object_reads=outputs.objects * reads,
         seconds=seconds,
     )
 

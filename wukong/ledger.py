@@ -1,7 +1,8 @@
 """What the runs of one client have cost, and the budget that ends one.
 
-A ledger knows the client's tariff: prices, region, and the memory of Executors, which it asks the
-platform for once there is one. Each run has a `Watch` that meters it; the ledger adds them up.
+A ledger knows the client's tariff: prices, region, the store, and the memory of Executors, which it
+asks the platform for once there is one. Each run has a `Watch` that meters it; the ledger adds them
+up.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from wukong.cost import NOTHING, Cost, Tariff, dollars, tariff_of, total
 from wukong.estimate import Estimate
 from wukong.platform.interface import Platform, Provision
 from wukong.record import RunRecord
+from wukong.storage import StoreKind, store_kind
 from wukong.submission import RunError, Submitted
 from wukong.usage import usage_of
 
@@ -63,6 +65,7 @@ class Ledger:
         self._config = config
         self._lock = threading.Lock()
         self._provision: Provision | None = None
+        self._store: StoreKind | None = None
         self._watches: OrderedDict[str, Watch] = OrderedDict()
         self._older = NOTHING
 
@@ -71,6 +74,10 @@ class Ledger:
         if self._provision is None:
             self._provision = platform.provision()
 
+    def stored_at(self, url: str) -> None:
+        """Learn where the store is."""
+        self._store = store_kind(url)
+
     @property
     def provision(self) -> Provision | None:
         """What Executors are known to be like; None on this machine, and before it is asked."""
@@ -78,9 +85,8 @@ class Ledger:
 
     def tariff(self, options: RunOptions | None = None) -> Tariff:
         """Say what things cost for a run with these options."""
-        return tariff_of(
-            self._config, self._provision, memory_mb=(options or self._config.run).memory
-        )
+        memory_mb = (options or self._config.run).memory
+        return tariff_of(self._config, self._provision, memory_mb, self._store)
 
     def check_memory(self, options: RunOptions, platform: Platform) -> None:
         """Refuse a run that asks for Executors of another size than those that are deployed.

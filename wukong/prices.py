@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wukong.config import ConfigError
+from wukong.storage import StoreKind
 
 FILE = Path(__file__).with_name("prices.yaml")
 
@@ -92,9 +93,10 @@ class Prices(_Rates):
     dynamodb: Service[DynamoRates]
     transfer: Service[TransferRates]
 
-    @property
-    def dated(self) -> date:
-        """The oldest date of what a run is reckoned with: Lambda and the store."""
+    def dated(self, store: StoreKind) -> date:
+        """Give the oldest date of what a run is reckoned with: Lambda and its store's services."""
+        if store == "dynamodb":
+            return min(self.lambda_.dated, self.dynamodb.dated, self.s3.dated)
         return min(self.lambda_.dated, self.valkey.dated)
 
 

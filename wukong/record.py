@@ -117,7 +117,7 @@ class Summary:
     platform, workers
         Where it ran; how many workers there were, None if there was no end to them.
     where
-        More about that: functions, region.
+        More about that: region, endpoint, and the store: dynamodb, memory or valkey.
     options
         Of the run.
     tasks, segments, executors

@@ -7,11 +7,13 @@ ended, its record has the seconds of every Executor.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from wukong.platform.costs import EACH_SECONDS, StartCosts
 from wukong.record import RunRecord
+from wukong.storage.interface import INLINE_BYTES
 from wukong.storage.notes import Way
 
 
@@ -29,6 +31,11 @@ class Usage:
         Segments that were run; each takes steps of the store.
     stored_bytes, read_bytes
         Bytes that were written to the store, and read from it.
+    inline_bytes
+        Bytes of outputs that are small enough for an item of a table.
+    objects, object_reads
+        Larger outputs, which a bucket has where the store is DynamoDB and S3, and how often one was
+        read.
     seconds
         How long the data was there: the run's duration.
     """
@@ -40,6 +47,9 @@ class Usage:
     segments: int = 0
     stored_bytes: float = 0.0
     read_bytes: float = 0.0
+    inline_bytes: float = 0.0
+    objects: float = 0.0
+    object_reads: float = 0.0
     seconds: float = 0.0
 
 
@@ -109,6 +119,9 @@ def usage_of(record: RunRecord) -> Usage:
         segments=len(record.steps["segment"]),
         stored_bytes=record.written,
         read_bytes=read_bytes(record),
+        inline_bytes=sum(size for size in record.steps["written"] if not is_object(size)),
+        objects=sum(map(is_object, record.steps["written"])),
+        object_reads=object_reads(record),
         seconds=summary.seconds,
     )
 
@@ -117,6 +130,34 @@ def read_bytes(record: RunRecord) -> int:
     """Say how many bytes of inputs have come from the store."""
     traffic = record.traffic
     return traffic[Way.STORE] + traffic[Way.CLAIM]
+
+
+def is_object(size: float) -> bool:
+    """Tell whether an output of so many bytes is too large for an item of a table."""
+    return size > INLINE_BYTES
+
+
+def object_reads(record: RunRecord) -> int:
+    """Say how often large outputs were read: by Executors, and by the client, which reads roots.
+
+    Of a run that its client came back to the graph is not known; all that was fetched counts.
+    """
+    steps, place, reads = record.steps, 0, 0
+    sizes = dict(zip(steps["segment"], steps["written"], strict=True))
+    producers: dict[int, list[int]] = defaultdict(list)
+    for producer, consumer in record.outline.edges():
+        producers[consumer].append(producer)
+    for segment, count in zip(steps["segment"], steps["inputs"], strict=True):
+        ways = record.ways[place : place + int(count)]
+        place += int(count)
+        known = producers[int(segment)]
+        if len(known) != len(ways):
+            reads += sum(way == Way.STORE for way in ways)
+            continue
+        for producer, way in zip(known, ways, strict=True):
+            reads += way == Way.STORE and is_object(sizes.get(producer, 0))
+    roots = enumerate(record.outline.root)
+    return reads + sum(is_object(sizes.get(number, 0)) for number, is_root in roots if is_root)
 
 
 def invoked(batches: Iterable[int]) -> tuple[float, int]:

@@ -197,6 +197,7 @@ def test_a_run_on_this_machine_says_what_it_would_have_cost(client: wukong.Clien
     cost = client.cost(future.run)
     assert not cost.billed
     assert cost.headline.startswith("$0 here; on Lambda about $")
+    assert "ECPU" in {line.unit for line in cost.lines}, "its store is Valkey"
     compute = {line.what: line for line in cost.lines}["Executor compute"]
     slept = 4 * 0.2 * EXECUTOR_MEMORY_MB / 1024
     assert slept < compute.quantity < 20 * slept

@@ -6,6 +6,7 @@ import operator
 import time
 from array import array
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,25 @@ def test_chains_side_by_side_share_the_workers() -> None:
     assert two.seconds.high == pytest.approx(40 + 10 / 2, rel=0.03), "Graham's bound"
     assert of(chains, None, most=4).seconds.low == pytest.approx(20, rel=0.01)
     assert two.dollars.likely == pytest.approx(of(chains, 8).dollars.likely, rel=0.01)
+
+
+def test_with_dynamodb_an_estimate_counts_units_and_objects() -> None:
+    outputs = {"int, add 10": Range(1000, 2000, 8000)}
+    experience = replace(known(1.0), outputs=outputs, reads=0.5)
+    conditions = Conditions(Tariff(store="dynamodb"))
+    found = estimate(graph_of([chain(10, number) for number in range(8)]), conditions, experience)
+    lines = {line.what: line.quantity for line in found.cost.lines}
+    assert lines["table writes"] == pytest.approx(8 * 12 + 8 * 2000 / 1024 * 3)
+    assert "bucket writes" not in lines, "2,000 bytes are in the item"
+    assert found.dollars.low <= found.dollars.likely <= found.dollars.high
+    large = replace(experience, outputs={"int, add 10": Range(5000, 8000, 9000)})
+    lines = {
+        line.what: line.quantity
+        for line in estimate(
+            graph_of([chain(10, number) for number in range(8)]), conditions, large
+        ).cost.lines
+    }
+    assert (lines["bucket writes"], lines["bucket reads"]) == (8, 4)
 
 
 def test_on_lambda_a_fan_out_has_an_executor_for_each_child() -> None:

@@ -31,6 +31,11 @@ def test_example_workloads_run_on_dynamodb_and_s3(client: wukong.Client, dynamo_
     assert np.array_equal(gemm.build(200, 100, seed=3).compute(), left @ right)
     svd = load("svd_tall_skinny.py")
     x = svd.matrix(300, 8, 100, seed=1).compute(scheduler="synchronous")
+    lines = {line.what: line.quantity for line in client.cost().lines}
+    # The four blocks of the product, and what it was made of.
+    assert 8 <= lines["bucket writes"] <= lines["bucket reads"] + 8
+    assert "store processing" not in lines
+    assert client.record().summary.where["store"] == "dynamodb"
     u, s, v = dask.compute(*svd.build(300, 8, 100, seed=1))
     np.testing.assert_allclose((u * s) @ v, x)
     assert set(store.runs()) == before, "each run is dropped at its end"

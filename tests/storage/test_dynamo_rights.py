@@ -90,6 +90,9 @@ def test_what_the_page_lists_is_enough(open_as: Callable[..., DynamoStorage], ru
     client.put_batch(run_id, "large", LARGE)
     assert invoker.get_batch(run_id, "small") == b"events"
     assert invoker.get_batch(run_id, "large") == LARGE
+    for name, answer in ("answer", b"started"), ("answers", LARGE):
+        invoker.put_batch(run_id, name, answer)
+        assert invoker.get_batch(run_id, name) == answer
     one = begin(executor, run_id, 0).lineage
     executor.arrive(run_id, one, replace(arrival(0), output=LARGE))
     two = begin(executor, run_id, 2, token="b").lineage
@@ -107,9 +110,12 @@ def test_what_the_page_lists_is_enough(open_as: Callable[..., DynamoStorage], ru
     assert run_id not in client.runs()
 
 
-def test_an_invoker_cannot_write(open_as: Callable[..., DynamoStorage], run_id: str) -> None:
+def test_an_invoker_cannot_take_part_in_a_run(
+    open_as: Callable[..., DynamoStorage], run_id: str
+) -> None:
+    open_as("client").create(diamond(run_id))
     with pytest.raises(StorageError) as caught:
-        open_as("Invoker").create(diamond(run_id))
+        begin(open_as("Invoker"), run_id, 0)
     assert "docs/storage.md" in caught.value.hint
 
 

@@ -7,6 +7,8 @@ by URL.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from wukong.storage.interface import (
     Arrival,
     Arrived,
@@ -39,19 +41,32 @@ __all__ = [
     "RunStatus",
     "Storage",
     "StorageError",
+    "StoreKind",
     "Unstored",
     "is_valkey",
     "open_storage",
     "shared_ref",
+    "store_kind",
 ]
 
 
+StoreKind = Literal["dynamodb", "memory", "valkey"]
+
 VALKEY_SCHEMES = frozenset({"valkey", "valkeys", "redis", "rediss", "unix"})
+DYNAMO_SCHEME = "dynamodb+s3"
 
 
 def is_valkey(url: str) -> bool:
     """Tell whether a store URL names a Valkey server, which can hold other things than runs too."""
     return url.partition("://")[0] in VALKEY_SCHEMES
+
+
+def store_kind(url: str) -> StoreKind:
+    """Say which back-end a store URL names; a Valkey server if it says nothing else."""
+    scheme = url.partition("://")[0]
+    if scheme == DYNAMO_SCHEME:
+        return "dynamodb"
+    return "memory" if scheme == "memory" else "valkey"
 
 
 def open_storage(url: str, signing_key: str | None = None) -> Storage:
@@ -90,7 +105,7 @@ def _back_end(url: str) -> Storage:
         from wukong.storage.valkey import ValkeyStorage
 
         return ValkeyStorage(url)
-    if scheme == "dynamodb+s3":
+    if scheme == DYNAMO_SCHEME:
         from wukong.storage.dynamo.backend import DynamoStorage
 
         return DynamoStorage.at(url)
