@@ -155,6 +155,22 @@ def test_a_server_without_a_folder_keeps_everything(tmp_path: Path) -> None:
     assert MappedValues.beside("valkey://localhost:6379") is None
 
 
+def test_a_folder_that_others_may_enter_is_not_used(tmp_path: Path) -> None:
+    folder = tmp_path / FOLDER
+    folder.mkdir(mode=0o700)
+    assert MappedValues.beside(f"unix://{tmp_path}/valkey.sock") is not None
+    folder.chmod(0o755)
+    assert MappedValues.beside(f"unix://{tmp_path}/valkey.sock") is None
+
+
+def test_what_is_no_run_is_never_forgotten(tmp_path: Path) -> None:
+    run = uuid.uuid4().hex
+    for name in ("precious", run):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (0, 0))
+    assert MappedValues(tmp_path).forgotten() == [run]
+
+
 def test_shared_memory_goes_with_the_server_that_it_is_for() -> None:
     with EmbeddedValkey() as server:
         folder = (Path(server.url.removeprefix("unix://")).parent / FOLDER).resolve()

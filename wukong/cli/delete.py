@@ -22,6 +22,8 @@ def delete(out: Output, stack: str | None, *, is_confirmed: bool, purge: bool) -
     config = load_config()
     where = stack_of(stack, config)
     bucket = where.outputs().get("PackageBucketName")
+    if bucket is not None and not where.has_bucket(bucket):
+        bucket = None
     if not is_confirmed:
         _ask(f"Delete stack {where.name} in {where.region}, with its functions and their logs?")
         if bucket is not None and purge:

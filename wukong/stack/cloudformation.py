@@ -128,7 +128,8 @@ class Stack:
         found = self._describe()
         if found is None:
             return
-        doomed = [bucket for bucket in self._buckets() if bucket != keep]
+        # Of a stack that has failed, what has gone already is listed too.
+        doomed = [one for one in self._buckets() if one != keep and self.has_bucket(one)]
         for bucket in doomed:
             self.empty(bucket)
         self._cloudformation.delete_stack(StackName=self.name)

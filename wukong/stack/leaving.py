@@ -64,6 +64,8 @@ class Leaving:
             If CloudFormation cannot delete something; says what.
         """
         bucket = self._stack.outputs().get("PackageBucketName")
+        if bucket is not None and not self._stack.has_bucket(bucket):
+            bucket = None
         made = self._layers_of(bucket) if bucket else {}
         prefix = self._prefix()
         keeps = bucket is not None and not purge and self._holds_anything(bucket)

@@ -2,8 +2,9 @@
 
 Through the server each output is copied four times, and one thread of one process does half of it;
 a file is written once by who made it, and mapped by who reads it. Only the embedded server has a
-folder for them, beside its socket (`wukong/stack/valkey.py`). What is official, and when an output
-may go, the server alone decides: it has the state, and an output without a file is looked up there.
+folder for them, beside its socket (`wukong/stack/valkey.py`), and one is used only if nobody but
+this user may enter: who writes there decides what is unpickled. What is official, and when an
+output may go, the server alone decides: it has the state, and what has no file is looked up there.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from __future__ import annotations
 import itertools
 import mmap
 import os
+import re
 import shutil
+import stat
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -21,7 +24,7 @@ from urllib.parse import urlsplit
 from wukong.storage.interface import DataRef
 from wukong.storage.serialisation import Packed, pieces_of
 
-FOLDER = "values"
+FOLDER = "wukong-values"
 """The folder's name, beside the socket."""
 
 MAPPED_BYTES = 256 * 1024
@@ -30,6 +33,7 @@ MAPPED_BYTES = 256 * 1024
 FORGOTTEN_SECONDS = 3600.0
 """So long a run that the server does not know is left alone: it may be being created."""
 
+_RUN = re.compile(r"[0-9a-f]{32}")
 _numbers = itertools.count()
 
 
@@ -44,7 +48,7 @@ class MappedValues:
         """Give the files that belong to a server, if it has a folder for them."""
         parts = urlsplit(url)
         folder = Path(parts.path).parent / FOLDER
-        return cls(folder) if parts.scheme == "unix" and folder.is_dir() else None
+        return cls(folder) if parts.scheme == "unix" and _is_private(folder) else None
 
     def put(self, run: str, ref: DataRef, value: Packed) -> bool:
         """Write an output; False if it is too small for that, or there is no room."""
@@ -88,8 +92,18 @@ class MappedValues:
         """Give runs whose files are old: the server may not know them any more."""
         before = time.time() - FORGOTTEN_SECONDS
         with suppress(OSError):
-            return [one.name for one in os.scandir(self._folder) if one.stat().st_mtime < before]
+            runs = [one for one in os.scandir(self._folder) if _RUN.fullmatch(one.name)]
+            return [one.name for one in runs if one.stat().st_mtime < before]
         return []
+
+
+def _is_private(folder: Path) -> bool:
+    try:
+        found = folder.stat()
+    except OSError:
+        return False
+    is_ours = found.st_uid == os.geteuid() and not found.st_mode & 0o077
+    return is_ours and stat.S_ISDIR(found.st_mode)
 
 
 def _name(ref: DataRef) -> str:

@@ -17,7 +17,10 @@ from typing import Any, Self
 from wukong.messages import Start
 from wukong.storage.columns import Column, ColumnsError, read, write
 
-VERSION = 1
+VERSION = 2
+"""Of what is written; a `Place` of version 1 lacks what it says of bundles."""
+
+READABLE = frozenset({1, 2})
 
 
 class Way(enum.IntEnum):
@@ -174,7 +177,7 @@ class Note:
             If it is no note, or one of another release.
         """
         head, columns = read(data)
-        if head.get("v") != VERSION:
+        if head.get("v") not in READABLE:
             raise ColumnsError(
                 f"a note of version {head.get('v')!r:.80}; this package reads {VERSION}",
                 "Deploy client and functions of one release.",
