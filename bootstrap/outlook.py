@@ -24,7 +24,7 @@ from bootstrap.layers import Layer
 from bootstrap.package import Package
 from bootstrap.plan import FunctionPlan, Plan, check_owners, plan_deployment
 from bootstrap.record import Record, digest, later
-from bootstrap.spec import Manifest, module_file
+from bootstrap.spec import MOST_LAYERS, Manifest, module_file
 from bootstrap.surroundings import Surroundings
 from bootstrap.variables import ENVIRONMENT_BYTES, environment_bytes
 
@@ -281,6 +281,7 @@ def _check(
         return
     for function in releasing:
         _check_environment(function)
+        _check_layers(function)
         size = layers.unzipped_size(around.api, function.wanted.layers, provided)
         if size:
             name = function.spec.function_name
@@ -295,4 +296,16 @@ def _check_environment(function: FunctionPlan) -> None:
             f"Field '{function.spec.component}.environment': with Wukong's own variables it is "
             f"{size:,} bytes; Lambda allows {ENVIRONMENT_BYTES:,}.",
             "Shorten or drop variables.",
+        )
+
+
+def _check_layers(function: FunctionPlan) -> None:
+    """Refuse more layers than Lambda takes with the one for tracing; each list was checked."""
+    count = len(function.wanted.layers)
+    if count > MOST_LAYERS:
+        raise EventError(
+            f"Field '{function.spec.component}.layers': with the layer for tracing there are "
+            f"{count}; Lambda allows {MOST_LAYERS}.",
+            "Put several layers into one (`wukong deploy --layers NAME=requirements.txt`), or "
+            "leave the parameter TracingLayerArn empty.",
         )

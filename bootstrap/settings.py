@@ -31,6 +31,7 @@ CLEARABLE = frozenset(
         "exec_wrapper",
         "kms_key",
         "signing_key",
+        "tracing_layer",
     }
 )
 """Fields where an empty variable means "none"; elsewhere it means "not said"."""

@@ -78,6 +78,7 @@ CLEARED: Final[Mapping[str, Any]] = {
     "ephemeral_storage": 512,
     "snap_start": "None",
     "kms_key": "",
+    "tracing_layer": "",
     "recursive_loop": "Terminate",
     "tags": {},
 }
@@ -123,8 +124,14 @@ def _layer(reference: str) -> str:
 
 SIGNING_KEY: Final = "WUKONG_STORE_SIGNING_KEY"
 
+TRACING_LAYER: Final = "WUKONG_TRACING_LAYER"
+"""Which of its layers a function has for tracing, so that this one can be taken away again."""
+
 LAYER_NAME: Final = r"[a-zA-Z0-9_-]{1,64}"
 """A layer of ours, from `layers/NAME.zip` in the package's bucket."""
+
+MOST_LAYERS: Final = 5
+"""https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
 LAYER_ARN: Final = r"arn:[^:]+:lambda:[^:]+:\d{12}:layer:[a-zA-Z0-9_-]+:\d+"
 
@@ -175,7 +182,7 @@ class FunctionFields(Wishes):
     memory_size: Annotated[int, Field(ge=128, le=10_240)] | None = None
     timeout: Annotated[int, Field(ge=1, le=900)] | None = None
     ephemeral_storage: Annotated[int, Field(ge=512, le=10_240)] | None = None
-    layers: Annotated[tuple[Layer, ...], LISTED, Field(max_length=5)] = ()
+    layers: Annotated[tuple[Layer, ...], LISTED, Field(max_length=MOST_LAYERS)] = ()
     environment: Variables = {}
     subnet_ids: Annotated[Names, Field(max_length=16)] = ()
     security_group_ids: Annotated[Names, Field(max_length=5)] = ()
@@ -200,11 +207,14 @@ class FunctionWishes(FunctionFields):
     ----------
     signing_key
         Where the key is that signs what is in the store; only the place, never the key.
+    tracing_layer
+        The layer that is laid over all others, whoever names those.
     """
 
     function_name: Name = ""
     role: Annotated[str, Field(pattern=r"^arn:[^:]+:iam::\d{12}:role/.+$")] = ""
     signing_key: Arn = ""
+    tracing_layer: Annotated[str, Field(pattern=rf"^({LAYER_ARN})?$")] | None = None
 
 
 class PartFields(Wishes):
@@ -278,6 +288,7 @@ class FunctionSpec:
     environment: Mapping[str, str] | Unset = UNSET
     store_url: str | Unset = UNSET
     signing_key: str | Unset = UNSET
+    tracing_layer: str | Unset = UNSET
     subnet_ids: tuple[str, ...] | Unset = UNSET
     security_group_ids: tuple[str, ...] | Unset = UNSET
     tracing: str | Unset = UNSET
@@ -308,7 +319,6 @@ class FunctionSpec:
         """
         base = current or self._default()
         group = default_log_group(self.function_name) if self.log_group is None else self.log_group
-        layers = tuple((layer_arns or {}).get(ref, ref) for ref in _or(self.layers, base.layers))
         return Configuration(
             handler=_or(self.handler, base.handler),
             runtime=_or(self.runtime, base.runtime),
@@ -317,7 +327,7 @@ class FunctionSpec:
             timeout=_or(self.timeout, base.timeout),
             ephemeral_storage=_or(self.ephemeral_storage, base.ephemeral_storage),
             role=_or(self.role, base.role),
-            layers=layers,
+            layers=self._layers(base, layer_arns or {}),
             environment=self._environment(base.environment),
             subnet_ids=frozenset(_or(self.subnet_ids, base.subnet_ids)),
             security_group_ids=frozenset(_or(self.security_group_ids, base.security_group_ids)),
@@ -338,6 +348,15 @@ class FunctionSpec:
         chosen = {k: v for k, v in DEFAULTS[self.component].items() if k != "function_name"}
         return Configuration(role="", log_group=default_log_group(self.function_name), **chosen)
 
+    def _layers(self, base: Configuration, arns: Mapping[str, str]) -> tuple[str, ...]:
+        """Give the wanted layers, with that for tracing last, and without one that it was."""
+        before = base.environment.get(TRACING_LAYER, "")
+        tracing = _or(self.tracing_layer, before)
+        kept = tuple(arn for arn in base.layers if arn != before)
+        wanted = (arns.get(reference, reference) for reference in _or(self.layers, kept))
+        others = tuple(arn for arn in wanted if arn != tracing)
+        return (*others, tracing) if tracing else others
+
     def _environment(self, current: Mapping[str, str]) -> dict[str, str]:
         """Give the wanted variables: ours always, the others as wished or as they are."""
         told = {variable: getattr(self, name) for name, variable in VARIABLES.items()}
@@ -346,10 +365,13 @@ class FunctionSpec:
         variables = dict(_or(self.environment, kept))
         variables |= {name: value for name, value in told.items() if value and value is not UNSET}
         url = _or(self.store_url, current.get("WUKONG_STORE_URL", ""))
-        key = _or(self.signing_key, current.get(SIGNING_KEY, ""))
-        variables.pop(SIGNING_KEY, None)
-        signing = {SIGNING_KEY: key} if key else {}
-        return variables | signing | {"WUKONG_PLATFORM": "aws", "WUKONG_STORE_URL": url}
+        theirs = {
+            SIGNING_KEY: _or(self.signing_key, current.get(SIGNING_KEY, "")),
+            TRACING_LAYER: _or(self.tracing_layer, current.get(TRACING_LAYER, "")),
+        }
+        others = {name: value for name, value in variables.items() if name not in theirs}
+        said = {name: value for name, value in theirs.items() if value}
+        return others | said | {"WUKONG_PLATFORM": "aws", "WUKONG_STORE_URL": url}
 
 
 def _or(wanted: T | Unset, current: T) -> T:

@@ -275,6 +275,39 @@ def test_the_event_wins_over_the_manifest_and_that_over_the_template() -> None:
     assert (wanted.memory_size, wanted.timeout, wanted.tracing) == (4096, 20, "Active")
 
 
+TRACING = "arn:aws:lambda:eu-west-1:615299751070:layer:AWSOpenTelemetryDistroPython:19"
+
+
+def test_the_layer_for_tracing_is_last_whatever_layers_the_manifest_names() -> None:
+    manifest = Manifest.model_validate({"executor": {"layers": [TRACING, "numpy", LAYERS[1]]}})
+    stack = {"layers": LAYERS[1], "tracing_layer": TRACING, "role": ROLE}
+    wishes = DeploymentWishes.model_validate(
+        {"executor": stack, "invoker": {**stack, "layers": ""}}
+    )
+    both = merge([manifest, wishes], "owner")
+    made = plan_deployment(both, PACKAGE, (found(), None), {"numpy": LAYERS[0]})
+    executor, invoker = (function.wanted for function in made.functions)
+    assert executor.layers == (*LAYERS, TRACING)
+    assert invoker.layers == (TRACING,)
+    assert executor.environment["WUKONG_TRACING_LAYER"] == TRACING
+    with pytest.raises(ValidationError, match="tracing_layer"):
+        Manifest.model_validate({"executor": {"tracing_layer": TRACING}})
+
+
+def test_the_layer_for_tracing_is_taken_away_alone_and_stays_where_nobody_says() -> None:
+    traced = plan(spec(layers=list(LAYERS), tracing_layer=TRACING), found()).wanted
+    now = found(latest=deployed(traced), live=deployed(traced))
+    assert plan(spec(), now).wanted == traced
+    assert plan(spec(environment={"MINE": "1"}), now).wanted.layers == (*LAYERS, TRACING)
+    assert plan(spec(layers=[LAYERS[0]]), now).wanted.layers == (LAYERS[0], TRACING)
+    for nothing in ("", None):
+        cleared = plan(spec(tracing_layer=nothing), now).wanted
+        assert cleared.layers == LAYERS
+        assert cleared.environment == WANTED.environment
+    other = TRACING.replace(":19", ":20")
+    assert plan(spec(tracing_layer=other), now).wanted.layers == (*LAYERS, other)
+
+
 def test_layers_given_by_name_become_the_versions_that_were_published() -> None:
     wishes = spec(layers=[LAYERS[0], "numpy"])
     assert wishes.executor.layer_names == ("numpy",)

@@ -93,6 +93,32 @@ def test_only_the_executor_may_read_the_signing_key() -> None:
             assert one["Resource"] == ["MakesSigningKey", "StoreSigningKey.Id", "SigningKey"]
 
 
+def test_the_bootstrap_may_read_any_layer_whoever_names_it() -> None:
+    """The package's manifest names layers too, which no condition of the template can see."""
+    (one,) = [
+        one
+        for one in RESOURCES["BootstrapRole"]["Properties"]["Policies"][0]["PolicyDocument"][
+            "Statement"
+        ]
+        if "UseLayers" in str(one)
+    ]
+    assert isinstance(one, dict), "it depends on no condition"
+    assert one["Action"] == "lambda:GetLayerVersion"
+    assert one["Resource"].endswith(":*:layer:*")
+
+
+def test_a_client_may_read_the_logs_of_all_three_and_not_start_the_bootstrap() -> None:
+    policy = RESOURCES["ClientPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    named = {one["Sid"]: one for one in policy if isinstance(one, dict)}
+    groups = str(named["ReadLogs"]["Resource"])
+    for component in ("Executor", "Invoker", "Bootstrap"):
+        assert f"${{{component}LogGroup}}:*" in groups
+    bootstrap = [one for one in policy if "}Bootstrap" in str(one) and "lambda:" in str(one)]
+    assert [(one["Sid"], one["Action"]) for one in bootstrap] == [
+        ("FindItsLog", "lambda:GetFunctionConfiguration")
+    ]
+
+
 def test_the_signing_key_itself_is_in_no_template_and_no_secret_in_an_output() -> None:
     for path in TEMPLATES:
         text = path.read_text()

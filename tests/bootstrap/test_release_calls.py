@@ -255,6 +255,15 @@ def test_layers_count_towards_the_limit(script: Script) -> None:
         script.perform(deploying(executor={"layers": [big]}))
 
 
+def test_the_layer_for_tracing_counts_among_the_five_that_lambda_takes(script: Script) -> None:
+    *five, tracing = (f"arn:aws:lambda:eu-west-1:999999999999:layer:l{n}:1" for n in range(6))
+    script.look()
+    script.recorded(EXECUTOR)
+    script.recorded(INVOKER)
+    with pytest.raises(EventError, match=r"'executor.layers'.* there are 6; Lambda allows 5"):
+        script.perform(deploying(executor={"layers": five, "tracing_layer": tracing}))
+
+
 def test_a_version_with_snapstart_is_waited_for(script: Script) -> None:
     script.look()
     script.recorded(EXECUTOR)

@@ -30,6 +30,7 @@ from wukong.config import load_config
 from wukong.opening import located
 from wukong.stack.cloudformation import BODY_BYTES, Stack
 from wukong.stack.embedded import REGION, EmbeddedAws
+from wukong.stack.logs import Logs
 from wukong.stack.stores import StorageKind, kind_of
 from wukong.stack.valkey import EmbeddedValkey
 
@@ -222,6 +223,8 @@ def test_a_run_under_the_clients_policy_alone_ends_and_it_can_do_nothing_else(
     boto3.setup_default_session()
     try:
         check("tree_reduction.py", capsys)
+        functions = ("StoredExecutor", "StoredInvoker", "StoredBootstrap")
+        assert Logs(functions).of_run("of nobody") == []
         table, bucket, _ = place(stored.outputs()["StoreUrl"])
         for service, call, arguments in (
             ("lambda", "delete_function", {"FunctionName": "StoredExecutor"}),

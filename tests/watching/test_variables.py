@@ -51,6 +51,8 @@ def test_the_environment_of_the_bootstrap_says_the_same() -> None:
         "WUKONG_PACKAGE_KEY": "key",
         "WUKONG_METRICS": "off",
         "WUKONG_EXEC_WRAPPER": "",
+        "WUKONG_TRACING_LAYER": "",
     }
     said = Settings.from_environment(told).said
-    assert said["executor"] == said["invoker"] == {"metrics": "off", "exec_wrapper": ""}
+    same = {"metrics": "off", "exec_wrapper": "", "tracing_layer": ""}
+    assert said["executor"] == said["invoker"] == same
