@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -263,8 +264,10 @@ def test_a_package_whose_bundle_is_not_in_the_bucket_is_refused_and_named(
     key = bundles[0].parts[0].key
     s3 = boto3.client("s3")
     s3.delete_object(Bucket=releases.bucket, Key=key)
+    # By another name, as the same package again would change nothing.
+    gone = replace(bundles[0], name="gone")
     package = build_deployment(
-        Target.this_machine(), tmp_path / "deployment.zip", bundles=bundles[:1]
+        Target.this_machine(), tmp_path / "deployment.zip", bundles=[gone]
     ).path
     s3.put_object(Bucket=releases.bucket, Key=releases.key, Body=package.read_bytes())
     failure = releases.ask({"action": "deploy"}).failure or ""
