@@ -31,7 +31,7 @@ $(OLDEST)/installed: $(VENV)/installed requirements-oldest.lock
 DASK_ML := $(VENV)/dask-ml
 bundles: $(DASK_ML)/installed
 	PYTHONPATH=$(CURDIR)/$(DASK_ML) $(BIN)/pytest tests/embedded/test_bundles.py \
-		tests/examples --keyword "bundle or dask_ml"
+		tests/examples -k "bundle or dask_ml"
 
 $(DASK_ML)/installed: $(VENV)/installed requirements-dask-ml.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade \
