@@ -19,7 +19,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from executor.fetching import CONNECTIONS, Reader
 from wukong.platform.overflow import BundleError, OverflowBundle, Part
@@ -143,6 +143,11 @@ def _unpack_all(
 def _extract(data: bytes, folder: Path) -> None:
     """Unpack the zip of a part; `ZipFile` keeps names inside the folder, and checks each file."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        names = (PurePosixPath(name) for name in archive.namelist())
+        for parent in {name.parent for name in names if not name.is_absolute()}:
+            # Before 3.13, `ZipFile` fails if another part makes the same folder at this moment.
+            if ".." not in parent.parts:
+                (folder / parent).mkdir(parents=True, exist_ok=True)
         archive.extractall(folder)
 
 
