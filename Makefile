@@ -27,8 +27,9 @@ $(OLDEST)/installed: $(VENV)/installed requirements-oldest.lock
 	@touch $@
 
 # Dask-ML from its overflow bundle. It is put before everything else on the path, here only: with it
-# every import of dask.array would take a third longer, as Dask then imports sparse and Numba.
-DASK_ML := $(VENV)/dask-ml
+# every import of dask.array would take a third longer, as Dask then imports sparse and Numba. By its
+# folder's name it is known for what is installed, and not taken along as the user's own modules.
+DASK_ML := $(VENV)/dask-ml/site-packages
 bundles: $(DASK_ML)/installed
 	PYTHONPATH=$(CURDIR)/$(DASK_ML) $(BIN)/pytest tests/embedded/test_bundles.py \
 		tests/examples -k "bundle or dask_ml"
