@@ -79,7 +79,8 @@ def read_contents(client: S3Client, package: Package) -> Contents:
     # First, as some of them are also an OSError.
     except (ClientError, BotoCoreError) as error:
         raise mapped(error, where) from error
-    # A damaged directory can also hold names that are none, or ask for unknown features.
+    # A damaged directory can also hold names that are none, or ask for features that zipfile does
+    # not have, which it says by NotImplementedError.
     except (BadZipFile, ValueError, NotImplementedError, OSError, EOFError, zlib.error):
         raise _not_a_zip(where) from None
     unzipped = sum(entry.file_size for entry in entries)

@@ -127,5 +127,6 @@ class Driver:
             with self._trace.here():
                 walker.run()
         except BaseException:
+            # Whatever ends this thread, the others must not wait for what it would have brought.
             self._work.give_up()
             raise

@@ -162,20 +162,29 @@ class _Waiting:
         BundleError
             If the bundle cannot be had.
         """
-        self._overflow.need(self._bundle)
-        found = PathFinder.find_spec(spec.name)
-        if found is None:
-            raise ModuleNotFoundError(
-                f"bundle {self._bundle.name} has no module {spec.name!r}", name=spec.name
-            )
+        found = self._found(spec.name)
         spec.loader, spec.origin = found.loader, found.origin
         spec.submodule_search_locations = found.submodule_search_locations
         spec.has_location, spec.cached = found.has_location, found.cached
         return None if found.loader is None else found.loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Never called: the specification has another loader by then."""
-        raise NotImplementedError(module.__name__)
+        """Run a module for who has wrapped this loader, such as `importlib.util.LazyLoader`.
+
+        Python itself asks the loader that the specification has by then.
+        """
+        loader = self._found(module.__name__).loader
+        if loader is not None:
+            loader.exec_module(module)
+
+    def _found(self, name: str) -> ModuleSpec:
+        self._overflow.need(self._bundle)
+        found = PathFinder.find_spec(name)
+        if found is None:
+            raise ModuleNotFoundError(
+                f"bundle {self._bundle.name} has no module {name!r}", name=name
+            )
+        return found
 
 
 def _behind_layers() -> int:

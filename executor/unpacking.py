@@ -67,6 +67,7 @@ def unpack(
             _unpack_all(bundle, reader(), scratch, initializer)
             scratch.rename(ready)
         except BaseException as error:
+            # Whatever it is, half a bundle may not stay; and it may be what fills the disk.
             shutil.rmtree(scratch, ignore_errors=True)
             if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
                 raise _no_room(bundle, shutil.disk_usage(base).free) from error
@@ -134,7 +135,7 @@ def _unpack_all(
             for done in [unpacking.submit(one, part) for part in parts]:
                 done.result()
         except BaseException:
-            # The first error counts; what has not begun need not.
+            # Whatever it is, Ctrl-C too: the first error counts; what has not begun need not.
             unpacking.shutdown(wait=False, cancel_futures=True)
             fetching.shutdown(wait=False, cancel_futures=True)
             raise

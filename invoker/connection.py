@@ -257,6 +257,7 @@ async def connect(origin: Origin, ip: str, listener: Listener, shared: Shared) -
     try:
         await connection.opened
     except BaseException:
+        # A cancellation too, as of a connection that takes too long: its socket must not stay open.
         connection.abandon()
         raise
     return connection

@@ -185,6 +185,7 @@ class Watch:
             if error is None:
                 self._tell(run, 0, done)
         except BaseException as raised:
+            # A callback may raise anything, and the others are told of it.
             error = raised
             raise
         finally:

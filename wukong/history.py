@@ -94,9 +94,9 @@ def _write(file: Path, data: bytes) -> None:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
         os.replace(name, file)
-    except BaseException:
+    finally:
+        # By then it has gone to its place, unless something failed.
         Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _files() -> list[Path]:

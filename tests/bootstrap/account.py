@@ -95,7 +95,7 @@ class Account:
     def send(self, event: object) -> dict[str, Any]:
         """Let the bootstrap handle an event; gives its answer, or raises what it raises."""
         self.sent += 1
-        self.aws.clock.sleep(10)
+        self.aws.clock.advance(10)
         # The same object: what the stack says now, whatever a process began with.
         self.aws.lambda_.bootstrap_environment = self.environment
         context: Any = Context(f"{self.sent:08}-request", self.seconds)
@@ -230,7 +230,7 @@ def _deadlines(clock: FakeClock) -> Any:
     def after(milliseconds: int) -> Deadline:
         seconds = milliseconds / 1000
         until = clock.read() + max(seconds - ANSWER_SECONDS, seconds / 2)
-        return Deadline(until, clock.read, clock.sleep)
+        return Deadline(until, clock.read, clock.advance)
 
     return mock.Mock(after=after)
 

@@ -63,7 +63,7 @@ class Refused(Exception):  # noqa: N818 - what AWS answers; `dispatch` makes a C
 
 @dataclass
 class FakeClock:
-    """A clock that only moves when somebody sleeps."""
+    """A clock that only moves when it is told to: nobody waits."""
 
     now: float = 0.0
 
@@ -71,8 +71,8 @@ class FakeClock:
         """Give the seconds since the beginning."""
         return self.now
 
-    def sleep(self, seconds: float) -> None:
-        """Let time pass."""
+    def advance(self, seconds: float) -> None:
+        """Let so much time have passed; what the code under test takes for its sleep."""
         self.now += seconds
 
 
@@ -151,7 +151,7 @@ class FakeAws:
     calls
         Every call that was made, refused or not: its operation and its arguments.
     clock
-        For deadlines and pauses; only sleeping moves it.
+        For deadlines and pauses; only `advance` moves it.
     """
 
     def __init__(

@@ -27,6 +27,7 @@ from bootstrap.spec import DEFAULTS, DeploymentWishes
 from bootstrap.surroundings import Surroundings
 
 from .conftest import ROOT, package
+from .fake_aws import FakeClock
 from .fake_state import BOOTSTRAP
 
 BODY = package()
@@ -52,19 +53,6 @@ class Remembered:
         return True
 
     __hash__ = None  # type: ignore[assignment]
-
-
-class Clock:
-    """A clock that only moves when somebody sleeps, so that no test waits."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def read(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 class Bucket:
@@ -107,7 +95,7 @@ class Script:
         self._lambda = boto3.client("lambda", **where)
         self._script = Stubber(self._lambda)
         self.bucket = Bucket()
-        self.clock = Clock()
+        self.clock = FakeClock()
         self.progress = Progress()
         self.heads = 0
         self.reads = 0
@@ -120,7 +108,7 @@ class Script:
 
     def perform(self, request: Request, seconds: float = 600.0) -> Answer:
         self._script.activate()
-        deadline = Deadline(seconds, self.clock.read, self.clock.sleep)
+        deadline = Deadline(seconds, self.clock.read, self.clock.advance)
         api = LambdaApi(deadline, self._lambda, self._lambda)
         s3: Any = self.bucket
         settings = Settings("bucket", "deployment.zip", OWNER, {})

@@ -42,7 +42,7 @@ def test_old_versions_are_pruned_but_never_one_that_is_needed(account: Account) 
     client = account.aws.lambda_
     client.create_alias(FunctionName=FUNCTIONS[0], Name="somebodys", FunctionVersion="2")
     for number in range(3, 8):
-        account.aws.clock.sleep(DAY)
+        account.aws.clock.advance(DAY)
         release(account, f"{number}")
     # Kept are three releases, what is younger than a day, and what somebody's alias points at.
     assert account.versions(FUNCTIONS[0]) == ["2", "5", "6", "7"]
@@ -55,17 +55,17 @@ def test_versions_that_a_run_may_still_use_are_not_pruned(account: Account) -> N
     for number in range(2, 9):
         release(account, f"{number}")
     assert len(account.versions(FUNCTIONS[0])) == 8
-    account.aws.clock.sleep(2 * DAY)
+    account.aws.clock.advance(2 * DAY)
     release(account, "9")
     assert account.versions(FUNCTIONS[0]) == ["7", "8", "9"]
 
 
 def test_what_was_rolled_back_to_is_not_pruned(account: Account) -> None:
     for number in range(2, 5):
-        account.aws.clock.sleep(2 * DAY)
+        account.aws.clock.advance(2 * DAY)
         release(account, f"{number}")
     account.send(manual("rollback", to="2.2"))
-    account.aws.clock.sleep(2 * DAY)
+    account.aws.clock.advance(2 * DAY)
     account.send(resource("Update", Executor={"MemorySize": "1024"}))
     assert account.markers() == ("2", "2")
     assert account.release() == "5.2"
@@ -81,7 +81,7 @@ def test_a_version_that_somebody_else_published_is_left(account: Account) -> Non
         pass
     theirs = client.publish_version(FunctionName=FUNCTIONS[0], Description="mine")["Version"]
     for number in range(2, 8):
-        account.aws.clock.sleep(2 * DAY)
+        account.aws.clock.advance(2 * DAY)
         release(account, f"{number}")
     assert theirs in account.versions(FUNCTIONS[0])
 
@@ -89,7 +89,7 @@ def test_a_version_that_somebody_else_published_is_left(account: Account) -> Non
 def test_old_layer_versions_go_with_the_versions_that_had_them(account: Account) -> None:
     account.environment["WUKONG_EXECUTOR_LAYERS"] = "numpy"
     for number in range(8):
-        account.aws.clock.sleep(2 * DAY)
+        account.aws.clock.advance(2 * DAY)
         body = zipped({"python/numpy.py": f"{number}"})
         version = account.upload("", "layers/numpy.zip", body=body)
         account.send(notification(version, "layers/numpy.zip"))
@@ -275,7 +275,7 @@ def test_the_release_that_was_live_until_now_is_not_pruned(account: Account) -> 
     for number in range(2, 8):
         release(account, f"{number}")
     account.send(manual("rollback", to="4.4"))
-    account.aws.clock.sleep(3 * DAY)
+    account.aws.clock.advance(3 * DAY)
     release(account, "8")
     assert "4" in account.versions(FUNCTIONS[0])
     assert account.send(manual("rollback"))["release"]["name"] == "4.4"
@@ -403,7 +403,7 @@ def test_layers_that_somebody_else_published_are_left(account: Account) -> None:
     account.environment["WUKONG_EXECUTOR_LAYERS"] = theirs["LayerVersionArn"]
     assert account.send(update)["status"] == "CONFIGURATION_CHANGED"
     for number in range(2, 8):
-        account.aws.clock.sleep(2 * DAY)
+        account.aws.clock.advance(2 * DAY)
         release(account, f"{number}")
     account.send(resource("Delete"))
     left = account.aws.lambda_.list_layer_versions(LayerName="Wukong-theirs")["LayerVersions"]

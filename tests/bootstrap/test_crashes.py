@@ -230,7 +230,7 @@ def test_a_switch_is_not_begun_when_there_is_hardly_time_for_both(action: str) -
     def dawdle(index: int, operation: str) -> None:
         pings.append(index) if operation == "Invoke" else None
         if operation == "Invoke" and len(pings) == 2:
-            account.aws.clock.sleep(850)
+            account.aws.clock.advance(850)
 
     account.interrupt(dawdle)
     answer = account.send(manual(action))

@@ -205,9 +205,9 @@ def test_a_bucket_without_versions_has_the_last_object_only() -> None:
     assert refusal(aws.s3.head_object, Bucket="bucket", Key="key")[0] == "404"
 
 
-def test_the_clock_only_moves_when_somebody_sleeps() -> None:
+def test_the_clock_only_moves_when_it_is_told_to() -> None:
     aws = FakeAws()
-    aws.clock.sleep(3600)
+    aws.clock.advance(3600)
     assert aws.clock.read() == 3600
     aws.s3.put("bucket", "key", b"")
     modified = aws.s3.head_object(Bucket="bucket", Key="key")["LastModified"]

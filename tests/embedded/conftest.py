@@ -16,9 +16,9 @@ from wukong.stack.releases import Releases
 
 
 @pytest.fixture(scope="module")
-def deployed(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack with a live release; the process's environment leads to it."""
-    folder = tmp_path_factory.mktemp("packages")
+def empty_stack(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack without a package yet; the process's environment leads to it."""
+    folder = tmp_path_factory.mktemp("bootstrap")
     here = Target.this_machine()
     with pytest.MonkeyPatch.context() as patch:
         for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
@@ -36,11 +36,18 @@ def deployed(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Iter
                 "Embedded": "true",
             },
         )
-        releases = Releases(stack)
-        package = build_deployment(here, folder / "deployment.zip").path
-        releases.wait_until_live(releases.upload(package), 120.0)
         yield stack
         stack.delete()
+
+
+@pytest.fixture(scope="module")
+def deployed(empty_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Stack:
+    """The stack with a live release."""
+    folder = tmp_path_factory.mktemp("packages")
+    releases = Releases(empty_stack)
+    package = build_deployment(Target.this_machine(), folder / "deployment.zip").path
+    releases.wait_until_live(releases.upload(package), 120.0)
+    return empty_stack
 
 
 @pytest.fixture(scope="module")

@@ -20,13 +20,12 @@ import pytest
 import wukong
 from tests.executor.overflow import forget_tiny, tiny_bundle
 from tests.packaging.installed import installed_bundle, linked, needed
-from wukong.cli.deploy import template_file
-from wukong.packaging.build import build_bootstrap, build_deployment
+from wukong.packaging.build import build_deployment
 from wukong.packaging.target import Target
 from wukong.packaging.vendor import BROUGHT, DEPLOYMENT
 from wukong.platform.overflow import BundleError, OverflowBundle
 from wukong.stack.cloudformation import Stack
-from wukong.stack.embedded import STACK, EmbeddedAws
+from wukong.stack.embedded import EmbeddedAws
 from wukong.stack.releases import Releases
 
 pytestmark = pytest.mark.embedded
@@ -59,36 +58,13 @@ def dask_ml(bundles: list[OverflowBundle]) -> OverflowBundle:
 
 
 @pytest.fixture(scope="module")
-def stack(aws: EmbeddedAws, folder: Path) -> Iterator[Stack]:
-    here = Target.this_machine()
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
-            patch.delenv(name, raising=False)
-        for name, value in aws.environment.items():
-            patch.setenv(name, value)
-        stack = Stack(STACK)
-        stack.deploy(
-            template_file(),
-            build_bootstrap(here, folder / "bootstrap.zip").path,
-            {
-                "Runtime": here.runtime,
-                "Architecture": here.architecture,
-                "StoreUrl": aws.store_url,
-                "Embedded": "true",
-            },
-        )
-        yield stack
-        stack.delete()
-
-
-@pytest.fixture(scope="module")
 def package(folder: Path, bundles: list[OverflowBundle]) -> Path:
     return build_deployment(Target.this_machine(), folder / "deployment.zip", bundles=bundles).path
 
 
 @pytest.fixture(scope="module")
-def releases(stack: Stack, package: Path) -> Releases:
-    releases = Releases(stack)
+def releases(empty_stack: Stack, package: Path) -> Releases:
+    releases = Releases(empty_stack)
     releases.wait_until_live(releases.upload(package), 120.0)
     return releases
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 import subprocess
 import sys
@@ -75,6 +76,16 @@ def test_what_is_imported_from_a_bundle_is_unpacked_first(overflow: Overflow, ba
 
 def tiny_of(overflow: Overflow) -> OverflowBundle:
     return overflow._bundles["tinypack"]
+
+
+def test_a_module_of_a_bundle_may_be_imported_lazily(overflow: Overflow) -> None:
+    spec = importlib.util.find_spec("tinysingle")
+    assert spec is not None
+    assert spec.loader is not None
+    loader = spec.loader = importlib.util.LazyLoader(spec.loader)
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    assert "tinysingle" in module.WHERE
 
 
 def test_who_imports_nothing_of_a_bundle_does_not_wait_for_it(

@@ -140,7 +140,7 @@ def test_an_answer_that_never_comes_is_asked_for_again(
     server.decide = lambda request: (
         silent if (request.segment, request.attempt) == (3, 1) else accept
     )
-    report = open_engine(Limits(answer=0.3)).start(events(10), MINUTE)
+    report = open_engine(Limits(answer=3.0)).start(events(10), MINUTE)
     never.set()
     assert report == InvokerReport(accepted=10, unsure=1)
     assert server.tries[3] == 2

@@ -7,23 +7,14 @@ import os
 import pytest
 
 from tests.simulation.dynamo_world import DYNAMO_MODERATE, DYNAMO_ROUGH, ZOMBIES, DynamoWorld
-from tests.simulation.world import CALM, Odds, ancestors, merged
+from tests.simulation.world import CALM, Odds, checked
 
 SEEDS = int(os.environ.get("WUKONG_SEEDS", "2000")) // 8
 BATCH = 50
 
 
 def play(seed: int, odds: Odds) -> DynamoWorld:
-    """Play one history and check what must always hold."""
-    world = DynamoWorld(seed, odds)
-    try:
-        values = world.play()
-        for root, history in values.items():
-            assert set(history) == ancestors(world.segments, root)
-        merged(values.values())
-    except Exception as error:
-        raise AssertionError(f"seed {seed}: {error}") from error
-    return world
+    return checked(DynamoWorld(seed, odds), seed)
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, BATCH))

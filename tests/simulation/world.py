@@ -17,7 +17,7 @@ import random
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from unittest import mock
 
 from executor.compression import Compression
@@ -409,3 +409,18 @@ def ancestors(segments: Sequence[Segment], number: int) -> set[int]:
 
 
 _turn = threading.local()
+
+
+SomeWorld = TypeVar("SomeWorld", bound=World)
+
+
+def checked(world: SomeWorld, seed: int) -> SomeWorld:
+    """Play the history of a seed and check what must always hold."""
+    try:
+        values = world.play()
+        for root, history in values.items():
+            assert set(history) == ancestors(world.segments, root)
+        merged(values.values())
+    except Exception as error:
+        raise AssertionError(f"seed {seed}: {error}") from error
+    return world

@@ -106,6 +106,7 @@ def _attempted(
 ) -> Any:
     for _ in range(retries):
         on_task(key, task.dependencies)
+        # A task may raise anything; what its last attempt raises is told.
         with suppress(Exception):
             return task(known)
     on_task(key, task.dependencies)

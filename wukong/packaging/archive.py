@@ -66,9 +66,9 @@ def write(files: Mapping[str, Path], out: Path, level: int = 9) -> Archive:
                 archive.writestr(entry(inside), data, compresslevel=level)
                 unzipped += len(data)
         Path(name).replace(out)
-    except BaseException:
+    finally:
+        # By then it has gone to its place, unless something failed.
         Path(name).unlink(missing_ok=True)
-        raise
     out.chmod(0o644)
     data = out.read_bytes()
     return Archive(

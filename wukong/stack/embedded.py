@@ -105,6 +105,7 @@ class EmbeddedAws:
         try:
             self._wait(self._process)
         except BaseException:
+            # Ctrl-C too: no server may outlive who started it.
             self.stop()
             raise
         return self

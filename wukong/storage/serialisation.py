@@ -80,6 +80,23 @@ def pieces_of(packed: Packed) -> Sequence[bytes | memoryview]:
     return packed.pieces if isinstance(packed, Frames) else [packed]
 
 
+def cut(packed: Packed, size: int) -> Iterator[list[bytes | memoryview]]:
+    """Cut a serialised value into chunks of so many bytes, each in pieces, without copying them."""
+    chunk: list[bytes | memoryview] = []
+    room = size
+    for piece in pieces_of(packed):
+        rest = memoryview(piece).cast("B")
+        while rest.nbytes:
+            taken = rest[:room]
+            chunk.append(taken)
+            rest, room = rest[taken.nbytes :], room - taken.nbytes
+            if not room:
+                yield chunk
+                chunk, room = [], size
+    if chunk:
+        yield chunk
+
+
 def compressed(packed: Packed, level: int) -> bytes:
     """Compress a serialised value; `loads` reads it all the same."""
     squeezer = zlib.compressobj(level)

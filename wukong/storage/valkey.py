@@ -61,6 +61,7 @@ class ValkeyStorage(Storage):
         try:
             self.nodes.on(new.run, creation.write)
         except BaseException:
+            # Whatever it is, what taking specifications raises and Ctrl-C too: half a run is none.
             self.nodes.on(new.run, creation.undo)
             raise
 

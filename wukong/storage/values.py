@@ -8,10 +8,10 @@ https://valkey.io/topics/strings/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from wukong.storage.serialisation import Frames, Packed
+from wukong.storage.serialisation import Packed, cut
 
 CHUNK_BYTES = 64 * 1024 * 1024
 
@@ -20,8 +20,7 @@ def storing(key: str, value: Packed, keep_seconds: int) -> list[tuple[Any, ...]]
     """Give the commands that store a value; they may be repeated."""
     if len(value) <= CHUNK_BYTES:
         return [("SET", key, value, "EX", keep_seconds)]
-    pieces = value.pieces if isinstance(value, Frames) else [value]
-    pushes = [("RPUSH", key, chunk) for chunk in _chunks(pieces)]
+    pushes = [("RPUSH", key, chunk) for chunk in cut(value, CHUNK_BYTES)]
     return [("UNLINK", key), *pushes, ("EXPIRE", key, keep_seconds)]
 
 
@@ -36,20 +35,3 @@ def reading(server: Any, keys: Sequence[str]) -> list[bytes | bytearray | None]:
         for place, chunks in zip(missing, pipe.execute(), strict=True):
             found[place] = bytearray().join(chunks) if chunks else None
     return found
-
-
-def _chunks(pieces: Sequence[bytes | memoryview]) -> Iterator[list[bytes | memoryview]]:
-    """Cut pieces into chunks, without copying them."""
-    chunk: list[bytes | memoryview] = []
-    room = CHUNK_BYTES
-    for piece in pieces:
-        rest = memoryview(piece)
-        while rest.nbytes:
-            taken = rest[:room]
-            chunk.append(taken)
-            rest, room = rest[taken.nbytes :], room - taken.nbytes
-            if not room:
-                yield chunk
-                chunk, room = [], CHUNK_BYTES
-    if chunk:
-        yield chunk

@@ -51,6 +51,7 @@ class Creation:
         try:
             self._write()
         except BaseException:
+            # Whatever it is, what taking specifications raises and Ctrl-C too: half a run is none.
             delete_run(self._access, self._layout)
             raise
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from wukong.storage.dynamo.table import client_for, reached
 from wukong.storage.dynamo.together import Together
 from wukong.storage.interface import StorageError
-from wukong.storage.serialisation import Packed, pieces_of
+from wukong.storage.serialisation import Packed, cut
 
 PART_BYTES = 16 * 1024 * 1024
 """Parts of large objects; S3 takes none below 5 MB but the last, and at most 10,000.
@@ -101,7 +101,7 @@ class BucketObjects(Objects):
         try:
             sends = [
                 self._sending(name, upload, number, part)
-                for number, part in enumerate(parts_of(value, size), 1)
+                for number, part in enumerate(cut(value, size), 1)
             ]
             parts = self._together(sends)
             with or_existing():
@@ -111,12 +111,13 @@ class BucketObjects(Objects):
                 )  # fmt: skip
                 return
         except BaseException:
+            # Ctrl-C too: parts of an upload that nobody completes would be paid for.
             self._abort(name, upload)
             raise
         self._abort(name, upload)
 
     def _sending(
-        self, name: str, upload: str, number: int, part: Sequence[memoryview]
+        self, name: str, upload: str, number: int, part: Sequence[bytes | memoryview]
     ) -> Callable[[], Any]:
         def send() -> Any:
             where = {"UploadId": upload, "PartNumber": number}
@@ -126,8 +127,10 @@ class BucketObjects(Objects):
         return send
 
     def _abort(self, name: str, upload: str) -> None:
+        from botocore.exceptions import ClientError
+
         # What cannot be aborted is deleted by the bucket's lifecycle rule.
-        with suppress(Exception):
+        with suppress(ClientError, StorageError):
             self._call("abort_multipart_upload", name, UploadId=upload)
 
     def get(self, name: str, size: int) -> bytes | bytearray | None:
@@ -202,20 +205,3 @@ def or_existing() -> Iterator[None]:
     except ClientError as error:
         if error.response["Error"]["Code"] != "PreconditionFailed":
             raise
-
-
-def parts_of(value: Packed, size: int) -> Iterator[list[memoryview]]:
-    """Cut a value into parts of so many bytes, without copying it."""
-    part: list[memoryview] = []
-    room = size
-    for piece in pieces_of(value):
-        rest = memoryview(piece).cast("B")
-        while rest.nbytes:
-            taken = rest[:room]
-            part.append(taken)
-            rest, room = rest[taken.nbytes :], room - taken.nbytes
-            if not room:
-                yield part
-                part, room = [], size
-    if part:
-        yield part
