@@ -17,6 +17,7 @@ from executor.recorder import recorder_of
 from executor.spans import Spans
 from executor.walker import Limits, Walker
 from executor.work import Tally, Work
+from wukong.errors import WukongError
 from wukong.messages import MAX_HOPS, ExecutorEvent
 from wukong.platform import tracing
 from wukong.platform.interface import Platform
@@ -126,7 +127,10 @@ class Driver:
         try:
             with self._trace.here():
                 walker.run()
-        except BaseException:
+        except BaseException as error:
             # Whatever ends this thread, the others must not wait for what it would have brought.
             self._work.give_up()
-            raise
+            if isinstance(error, WukongError) or not isinstance(error, Exception):
+                # Of store and platform a later Executor knows more; else the process is to end.
+                raise
+            self._work.fail(walker.task, "", error)

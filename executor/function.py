@@ -51,7 +51,7 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
     lines = Lines("executor", message.run, context.aws_request_id, cold=cold)
     named = [f"{one.segment}.{one.epoch}" for one in message.starts[:SHOWN]]
     lines.say("begins", lineages=named, of=len(message.starts), reason=message.reason)
-    from executor.failures import refusing
+    from executor.refusing import refusing
 
     with refusing(surroundings.store(), message.run) as refused:
         return _served(message, context, lines, cold=cold)

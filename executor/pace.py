@@ -7,8 +7,7 @@ worth less than starting one more Executor.
 
 from __future__ import annotations
 
-from dask.utils import key_split
-
+from wukong.graph.normalise import kind_of
 from wukong.graph.spec import Spec
 
 SHORT_SECONDS = 0.002
@@ -43,4 +42,4 @@ class Pace:
 
 
 def _kind(spec: Spec) -> str:
-    return str(key_split(spec.tasks[0][0]))
+    return kind_of(spec.tasks[0][0])

@@ -43,7 +43,7 @@ from executor.work import Work
 from wukong.graph.shared import shared_of
 from wukong.graph.spec import Spec
 from wukong.messages import Reason, Start
-from wukong.storage import Arrival, Begun, Claim, DataRef, Fenced, Lineage, Unstored
+from wukong.storage import Arrival, Begun, Claim, DataRef, Fenced, Lineage, StorageError, Unstored
 from wukong.storage.notes import Way
 from wukong.storage.serialisation import Data, Packed, loads, pack
 
@@ -214,7 +214,7 @@ class Walker:
                 )
             try:
                 walk.values[ref.segment] = loads(data)
-            except Exception as error:  # noqa: BLE001 - user classes decide what unpickling raises
+            except BaseException as error:  # noqa: BLE001 - user classes decide what unpickling raises
                 what = f"(input of segment {claim.segment})"
                 return self._fail(walk, claim, what, "cannot be unpickled", error)
         return Fetched(claim)
@@ -257,10 +257,13 @@ class Walker:
         self.recorder.loading()
         try:
             spec = self._spec(walk, claim)
-        except Exception as error:  # noqa: BLE001 - the tasks' modules decide what importing raises
+            is_short = self._work.pace.is_short(spec)
+        except StorageError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the tasks' modules decide what importing raises
             return self._fail(walk, claim, self.task, "", error)
         self.recorder.loaded()
-        if not self._work.pace.is_short(spec):
+        if not is_short:
             # What is done already is not to wait for it.
             self._flush()
         began = self.since = time.monotonic()
@@ -287,7 +290,7 @@ class Walker:
         """Pack the output, and tell whether it is worth holding back."""
         try:
             walk.output = self._compression.packed(pack(walk.values[claim.segment]))
-        except Exception as error:  # noqa: BLE001 - user classes decide what pickling raises
+        except BaseException as error:  # noqa: BLE001 - user classes decide what pickling raises
             return self._fail(walk, claim, self.task, "its value cannot be pickled", error)
         alone = len(spec.children) == 1 and not spec.root
         return Computed(claim, alone and self._compression.is_slow(walk.output))
@@ -379,7 +382,9 @@ class Walker:
             return
         try:
             room = self._work.pace.room(self._spec(walk, claims[0]), worth)
-        except Exception:  # noqa: BLE001 - the specification cannot be read: whoever runs it is told
+        except StorageError:
+            raise
+        except BaseException:  # noqa: BLE001 - the specification cannot be read: whoever runs it is told
             room = 0
         if room is None:
             self._work.keep(starts)

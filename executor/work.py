@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from executor.failures import failure_of
 from executor.heartbeat import Heartbeat
 from executor.inputs import inputs_of
 from executor.pace import Pace
@@ -283,7 +282,7 @@ class Work:
         where: Mapping[str, object] | None = None,
     ) -> None:
         """End the run, with what happened; `where` is for the log."""
-        failure = failure_of(task, what, error, inputs)
+        failure = Failure.of(task, what, error, inputs)
         self.lines.say("failed", task=task[:LINE], error=failure.message[:LINE], **(where or {}))
         self.end(failure)
 

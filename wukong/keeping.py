@@ -15,9 +15,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dask.utils import key_split
-
 from wukong import __version__, history
+from wukong.graph.normalise import kind_of
 from wukong.graph.segments import Segment
 from wukong.record import (
     GIVEN_COLUMNS,
@@ -193,7 +192,7 @@ def _label(key: Hashable) -> tuple[str, str]:
     if isinstance(key, tuple):
         return _short(str(key[0])), f"({', '.join(map(str, key[1:]))})" if key[1:] else ""
     text = str(key)
-    kind = str(key_split(text))
+    kind = kind_of(text)
     return (kind, _short(text)[len(kind) :]) if text.startswith(kind) else (_short(text), "")
 
 
@@ -204,14 +203,14 @@ LONGEST = 120
 
 def _short(name: str) -> str:
     """Cut what is random in a key to its first characters; enough to find it in a log."""
-    kind = str(key_split(name))
+    kind = kind_of(name)
     if name.startswith(f"{kind}-"):
         return name[: len(kind) + 1 + HASH]
     return name[:LONGEST]
 
 
 def _kind(segment: Segment) -> str:
-    counts = Counter(map(key_split, segment.keys))
+    counts = Counter(map(kind_of, segment.keys))
     return ", ".join(f"{kind} {count}" if count > 1 else kind for kind, count in counts.items())
 
 
@@ -223,13 +222,13 @@ def _title(submitted: Submitted) -> str:
 
 def _telling(submitted: Submitted, number: int, key: Hashable) -> str:
     """Give the name of a root, or of what it only puts together."""
-    if str(key_split(key)).startswith("finalize") and submitted.segments:
+    if kind_of(key).startswith("finalize") and submitted.segments:
         segment = submitted.segments[number]
         before = [submitted.segments[x].keys[-1] for x in segment.inputs[:1]]
         for other in [*segment.keys[-2::-1], *before]:
-            if not str(key_split(other)).startswith("finalize"):
-                return str(key_split(other))
-    return str(key_split(key))
+            if not kind_of(other).startswith("finalize"):
+                return kind_of(other)
+    return kind_of(key)
 
 
 def _notes(blobs: Sequence[bytes]) -> list[Note]:

@@ -5,14 +5,13 @@ It runs in Executors, so it is of the kernel; `wukong.futures` makes it and read
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dask._task_spec import GraphNode, Task
 
 from wukong.graph.normalise import Key
-from wukong.storage.serialisation import Failure, dumps
+from wukong.storage.serialisation import Failure
 
 
 class Guarded:
@@ -34,13 +33,7 @@ class Guarded:
         raise AssertionError("unreachable")
 
     def _failure(self, error: Exception) -> Failure:
-        message = f"{type(error).__name__}: {error}"
-        text = "".join(traceback.format_exception(error))
-        try:
-            pickled = dumps(error)
-        except Exception:  # noqa: BLE001 - the exception's class decides
-            pickled = None
-        return Failure(str(self._key), message, text, pickled)
+        return Failure.of(str(self._key), "", error)
 
 
 def guarded_task(

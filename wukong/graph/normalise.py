@@ -23,12 +23,21 @@ from dask._task_spec import (
 )
 from dask.core import flatten, reverse_dict
 from dask.delayed import optimize as _cull_delayed
-from dask.utils import ensure_dict
+from dask.utils import ensure_dict, key_split
 
 from wukong.errors import WukongError
 
 Key = Hashable
 """A Dask key: a string, or a tuple of a string and numbers."""
+
+
+def kind_of(key: Key) -> str:
+    """Give what keys of one operation have in common, as Dask names operations."""
+    try:
+        return str(key_split(key))
+    except ValueError:
+        # Bytes may be a key, and need not be text.
+        return repr(key)
 
 
 class GraphError(WukongError):

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 SHARES = 4
 """A group is at most one of so many shares of what is left for each Executor."""
 
+MOST_DEATHS = 10
+"""After so many deaths of Executors during one run it is not going to get anywhere."""
+
 
 class PlatformError(WukongError):
     """Functions cannot be started: missing, not allowed, or not reachable."""

@@ -26,11 +26,8 @@ from valkey.exceptions import ValkeyError
 
 from wukong.messages import ExecutorEvent, InvokerReport, Targets
 from wukong.platform.handlers import EXECUTOR
-from wukong.platform.interface import Death, Platform, PlatformError
+from wukong.platform.interface import MOST_DEATHS, Death, Platform, PlatformError
 from wukong.platform.overflow import PLACE
-
-MOST_DEATHS = 10
-"""After so many deaths of workers during one run it is not going to get anywhere."""
 
 STOP_SECONDS = 5.0
 

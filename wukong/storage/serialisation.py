@@ -18,10 +18,11 @@ from __future__ import annotations
 import mmap
 import pickle
 import struct
+import traceback
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import cloudpickle
 
@@ -177,6 +178,33 @@ class Failure:
     exception: bytes | None = None
     inputs: tuple[str, ...] = ()
 
+    @classmethod
+    def of(
+        cls,
+        task: str,
+        what: str = "",
+        error: BaseException | None = None,
+        inputs: Iterable[object] = (),
+    ) -> Self:
+        """Describe what went wrong, whatever the exception's class does when it is asked.
+
+        Parameters
+        ----------
+        task
+            The task's key, or what was done besides a task, in brackets.
+        what
+            What went wrong, where the exception alone does not say.
+        inputs
+            Keys of the values that the task was given.
+        """
+        given = tuple(sorted(map(str, inputs)))
+        if error is None:
+            return cls(task, what, "", None, given)
+        message = f"{what}: {text_of(error)}" if what else text_of(error)
+        # Python's own formatting bears exceptions that cannot be shown.
+        text = "".join(traceback.format_exception(error))
+        return cls(task, message, text, _pickled(error), given)
+
     def to_bytes(self) -> bytes:
         """Serialise for `Storage.stop`."""
         parts = self.task, self.message, self.traceback, self.exception, self.inputs
@@ -186,3 +214,21 @@ class Failure:
     def from_bytes(cls, data: bytes) -> Failure:
         """Read what `to_bytes` wrote."""
         return cls(*loads(data))
+
+
+def text_of(error: BaseException) -> str:
+    """Give the type and the text of an exception, of which the user's own may have none."""
+    kind = type(error).__name__
+    try:
+        return f"{kind}: {error}"
+    except BaseException as failed:  # noqa: BLE001 - the exception's class decides
+        return f"{kind} (its text cannot be had: {type(failed).__name__})"
+
+
+def _pickled(error: BaseException) -> bytes | None:
+    try:
+        data = dumps(error)
+        pickle.loads(data)  # noqa: S301 - our own bytes: some exceptions pickle but do not unpickle
+    except BaseException:  # noqa: BLE001 - the exception's class decides; its text travels anyway
+        return None
+    return data
