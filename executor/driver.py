@@ -67,7 +67,7 @@ class Driver:
         # Not the invocation's id: when Lambda repeats an invocation that died, it has the same one.
         self._token = uuid.uuid4().hex[:TOKEN_LENGTH]
         self._work = Work(event, storage, self._token, platform, lines)
-        self._heartbeat = Heartbeat(storage, event.run, self._work.start_again)
+        self._heartbeat = Heartbeat(storage, event.run, self._work.start_again, lines)
         self._limits = Limits(seconds_left, start_seconds, place.memory_mb)
         self._walkers = [self._walker() for _ in range(threads)]
         self._heartbeat.look_after(

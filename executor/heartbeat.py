@@ -10,12 +10,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Protocol
 
-from wukong.errors import WukongError
 from wukong.messages import Start
+from wukong.platform.lines import LINE, NO_LINES, Lines
 from wukong.storage import Begun, Lineage, Storage
+from wukong.storage.serialisation import text_of
 
 LOOK_SECONDS = 1.0
 
@@ -43,6 +43,8 @@ class Heartbeat:
     ----------
     again
         Has lineages started again.
+    lines
+        The log of this invocation.
     """
 
     def __init__(
@@ -50,10 +52,12 @@ class Heartbeat:
         storage: Storage,
         run: str,
         again: Callable[[Sequence[Start]], None] = lambda _: None,
+        lines: Lines = NO_LINES,
     ) -> None:
         self._storage = storage
         self._run = run
         self._again = again
+        self._lines = lines
         self._care: Care | None = None
         # In order, and quick to leave: one Executor may have begun hundreds.
         self._lineages: dict[Lineage, None] = {}
@@ -95,11 +99,13 @@ class Heartbeat:
         while not self._over.wait(min(self._pause, LOOK_SECONDS)):
             # What fails here is made up for by the next time; the other threads meet a lost store
             # themselves.
-            with suppress(WukongError):
+            try:
                 if time.monotonic() - self._beaten >= self._pause:
                     self._beat()
                 if self._care is not None:
                     self._care.look()
+            except Exception as error:  # noqa: BLE001 - whatever it is, leases are to be extended
+                self._lines.say("heartbeat fails", error=text_of(error)[:LINE])
 
     def _beat(self) -> None:
         self._beaten = time.monotonic()

@@ -38,7 +38,9 @@ class Overtime:
     def look(self) -> None:
         """Look once; raises what the store and the platform raise."""
         now = time.monotonic()
-        long = [one for one in self._walkers if one.since and now - one.since > LONG_SECONDS]
+        # Read once: a task may end meanwhile.
+        since = [(one, one.since) for one in self._walkers]
+        long = [one for one, began in since if began and now - began > LONG_SECONDS]
         if long and (kept := self._work.release()):
             self._work.hand_off(kept, Reason.FAN_OUT)
         if long and not self._is_over and self._limits.seconds_left() < LAST_SECONDS:

@@ -223,7 +223,9 @@ class Walker:
         """Give the data of inputs: what came with the claim, what is shared, and the rest."""
         known: dict[DataRef, Data | None] = dict(zip(claim.inputs, claim.values, strict=False))
         known = {ref: data for ref, data in known.items() if data is not None}
-        shared = {ref: self._work.shared[ref] for ref in refs if self._work.shared.get(ref)}
+        # Another thread may replace it meanwhile.
+        together = self._work.shared
+        shared = {ref: together[ref] for ref in refs if ref in together}
         ways: dict[Way, Collection[DataRef]] = {
             Way.CLAIM: [ref for ref in refs if ref in known],
             Way.GROUP: shared,

@@ -29,7 +29,7 @@ from wukong.graph.spec import Spec
 from wukong.messages import ExecutorEvent, Reason, Start
 from wukong.platform import tracing
 from wukong.platform.interface import Platform
-from wukong.platform.lines import NO_LINES, Lines
+from wukong.platform.lines import LINE, NO_LINES, Lines
 from wukong.storage import Begun, DataRef, Fenced, Lineage, RunState, Storage
 from wukong.storage.serialisation import Failure
 
@@ -38,10 +38,6 @@ WORTH_SECONDS = 0.01
 
 KEPT_AT_ONCE = 64
 """So many of the lineages that were kept are begun together, in one round trip."""
-
-
-LINE = 500
-"""So many characters of an error go into the log; its client is told all of it."""
 
 
 @dataclass(slots=True)
@@ -123,8 +119,9 @@ class Work:
     def begin(self, starts: Sequence[Start], recorder: Silent, heartbeat: Heartbeat) -> None:
         """Begin lineages in one round trip; those that run already, or have run, are left."""
         # Two lineages that arrive again may hand off the same child, which would be let in twice.
-        starts = [start for start in dict.fromkeys(starts) if start not in self._seen]
-        self._seen.update(starts)
+        with self._changed:
+            starts = [start for start in dict.fromkeys(starts) if start not in self._seen]
+            self._seen.update(starts)
         begun = self.storage.begin(self.run, starts, self._token)
         alive = [one for one in begun if one is not None]
         self.tally.lineages += len(alive)

@@ -20,7 +20,7 @@ from wukong.platform import tracing
 from wukong.platform.interface import Platform
 from wukong.platform.tracing import NOTHING, Untraced
 from wukong.storage import DataRef, RunState, RunStatus, Storage, StorageError
-from wukong.storage.serialisation import Failure, loads
+from wukong.storage.serialisation import Failure, loads, text_of
 from wukong.submission import Manifest, RunError, Submitted, event_of
 from wukong.view import Rows, table
 
@@ -280,10 +280,10 @@ class Run:
 
     def _bury(self) -> bool:
         """End the leases of Executors that the platform knows to have died; tells if any had."""
-        deaths = self._platform.check()
+        deaths = self._platform.check(self.id)
         for death in deaths:
             segments = [start.segment for start in death.event.starts]
-            self._storage.expire(death.event.run, segments)
+            self._storage.expire(self.id, segments)
             self._causes |= dict.fromkeys(segments, death.cause)
         return bool(deaths)
 
@@ -374,8 +374,8 @@ def _line(error: BaseException | None) -> str:
     """Say in a line what ended a run."""
     if error is None:
         return ""
-    first, *_ = str(error).splitlines() or [""]
-    return f"{type(error).__name__}: {first}"[:LINE]
+    first, *_ = text_of(error).splitlines() or [""]
+    return first[:LINE]
 
 
 def raise_failure(run: str, failure: Failure) -> None:

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from dask._task_spec import Task, TaskRef
 
-import wukong
 from executor.driver import Driver
 from tests.conftest import until
 from tests.executor.test_driver import Recorder, event, fork
 from tests.executor.test_granularity import new_run
 from wukong.graph.guarded import Guarded
 from wukong.messages import ExecutorEvent, Start, Targets
+from wukong.platform.interface import PlatformError
 from wukong.platform.threads import ThreadsPlatform
 from wukong.storage import RunState
 from wukong.storage.memory import MemoryStorage
@@ -131,7 +131,7 @@ def test_threads_survive_an_executor_that_cannot_begin_and_say_what_it_died_of()
     try:
         for _ in range(2):
             platform.start([wanted])
-            (death,) = until(platform.check, "the death of an Executor")
+            (death,) = until(lambda: platform.check("run"), "the death of an Executor")
             assert death.event == wanted
             assert "nowhere" in death.cause
     finally:
@@ -143,5 +143,5 @@ def test_threads_give_up_when_executors_die_again_and_again() -> None:
     wanted = ExecutorEvent("run", (Start(0),), Targets("executor.function.lambda_handler", ""))
     platform.start([wanted] * 11)
     platform.close()
-    with pytest.raises(wukong.platform.interface.PlatformError, match="11 Executors have died"):
-        platform.check()
+    with pytest.raises(PlatformError, match="11 Executors have died"):
+        platform.check("run")

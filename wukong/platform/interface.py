@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 SHARES = 4
 """A group is at most one of so many shares of what is left for each Executor."""
 
-MOST_DEATHS = 10
-"""After so many deaths of Executors during one run it is not going to get anywhere."""
-
 
 class PlatformError(WukongError):
     """Functions cannot be started: missing, not allowed, or not reachable."""
@@ -123,8 +120,8 @@ class Platform(abc.ABC):
         """Say what Executors are given; None on this machine, or if that may not be asked."""
         return None
 
-    def check(self) -> Sequence[Death]:
-        """Give the Executors of which the platform knows that they died since the last look.
+    def check(self, run: str) -> Sequence[Death]:  # noqa: ARG002 - for those that know
+        """Give the Executors of a run of which is known that they died, each once.
 
         Raises
         ------

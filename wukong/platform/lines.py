@@ -22,6 +22,9 @@ from wukong.platform.context import inside_function
 
 FILE = "WUKONG_LOG"
 
+LINE = 500
+"""So many characters of an error go into the log; its client is told all of it."""
+
 Write = Callable[[str], object]
 
 

@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Sequence
@@ -25,8 +26,9 @@ from valkey import Valkey
 from valkey.exceptions import ValkeyError
 
 from wukong.messages import ExecutorEvent, InvokerReport, Targets
+from wukong.platform.deaths import Deaths
 from wukong.platform.handlers import EXECUTOR
-from wukong.platform.interface import MOST_DEATHS, Death, Platform, PlatformError
+from wukong.platform.interface import Death, Platform, PlatformError
 from wukong.platform.overflow import PLACE
 
 STOP_SECONDS = 5.0
@@ -115,44 +117,53 @@ class LocalPlatform(QueuePlatform):
             "WUKONG_STORE_SIGNING_KEY": signing_key or "",
         }
         self._bundles = {} if bundles is None else {PLACE: f"file:{Path(bundles).resolve()}"}
-        self._deaths = 0
+        self._deaths = Deaths(
+            "A process that is killed usually means that the machine ran out of memory: use fewer "
+            "workers or smaller chunks."
+        )
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
+        # Followers of several runs look after them, and the client may close meanwhile.
+        self._lock = threading.Lock()
+        self._is_closed = False
         for _ in range(workers):
             self._hire()
 
     def targets(self) -> Targets:
         """Give the handler; a new run begins, and so does the count of deaths."""
-        self._deaths = 0
+        self._deaths.begin()
         return super().targets()
 
     @property
     def workers(self) -> dict[str, int]:
         """Process ids of the workers, by name."""
-        return {name: process.pid for name, process in self._workers.items()}
+        return {name: process.pid for name, process in dict(self._workers).items()}
 
-    def check(self) -> list[Death]:
-        """Replace workers that have died, and give what they had taken."""
-        deaths: list[Death] = []
-        for name, process in list(self._workers.items()):
-            if process.poll() is None:
-                continue
-            del self._workers[name]
-            self._deaths += 1
-            if self._deaths > MOST_DEATHS:
-                raise PlatformError(
-                    f"{self._deaths} worker processes have died, the last one with status "
-                    f"{process.returncode}",
-                    "A status of -9 usually means that the machine ran out of memory: use fewer "
-                    "workers or smaller chunks.",
-                )
-            cause = _cause(process.returncode)
-            while taken := self._server.lpop(taken_key(self._queue, name)):
-                deaths.append(Death(ExecutorEvent.from_event(json.loads(taken)), cause))
-            self._hire()
-        return deaths
+    def check(self, run: str) -> list[Death]:
+        """Replace workers that have died, and give what they had taken of a run."""
+        with self._lock:
+            dead = [] if self._is_closed else self._dead()
+            for name, status in dead:
+                self._bury(name, status)
+        return self._deaths.of(run)
+
+    def _dead(self) -> list[tuple[str, int]]:
+        states = [(name, process.poll()) for name, process in self._workers.items()]
+        return [(name, status) for name, status in states if status is not None]
+
+    def _bury(self, name: str, status: int) -> None:
+        """Replace a worker, and note what it was about."""
+        del self._workers[name]
+        self._hire()
+        cause = _cause(status)
+        deaths = []
+        while taken := self._server.lpop(taken_key(self._queue, name)):
+            deaths.append(Death(ExecutorEvent.from_event(json.loads(taken)), cause))
+        self._deaths.note(deaths, cause)
 
     def close(self) -> None:
         """End the workers and what they are doing."""
+        with self._lock:
+            self._is_closed = True
         for process in self._workers.values():
             process.terminate()
         deadline = time.monotonic() + STOP_SECONDS

@@ -10,15 +10,14 @@ import queue
 import threading
 import time
 import uuid
-from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import ClassVar
 
 from wukong.messages import ExecutorEvent, InvokerReport, Targets
 from wukong.platform.context import LocalContext, use
+from wukong.platform.deaths import Deaths
 from wukong.platform.handlers import EXECUTOR, load_handler
-from wukong.platform.interface import MOST_DEATHS, Death, Platform, PlatformError
+from wukong.platform.interface import Death, Platform
 from wukong.storage.serialisation import text_of
 
 
@@ -37,8 +36,7 @@ class ThreadsPlatform(Platform):
             "WUKONG_QUEUE": self._name,
         }
         self._events: queue.SimpleQueue[ExecutorEvent | None] = queue.SimpleQueue()
-        self._died: deque[Death] = deque()
-        self._deaths = 0
+        self._deaths = Deaths("The store, or a setting of the client, does not let them work.")
         self._named[self._name] = self
         self._threads = [
             threading.Thread(target=self._work, name=f"wukong-{i}", daemon=True)
@@ -54,7 +52,7 @@ class ThreadsPlatform(Platform):
 
     def targets(self) -> Targets:
         """Give the handler; a new run begins, and so does the count of deaths."""
-        self._deaths = 0
+        self._deaths.begin()
         return Targets(executor=EXECUTOR, invoker="")
 
     def start(self, events: Sequence[ExecutorEvent]) -> InvokerReport:
@@ -63,19 +61,9 @@ class ThreadsPlatform(Platform):
             self._events.put(event)
         return InvokerReport(accepted=len(events))
 
-    def check(self) -> list[Death]:
-        """Give what Executors were to do that ended with an error since the last look."""
-        deaths: list[Death] = []
-        with suppress(IndexError):
-            while True:
-                deaths.append(self._died.popleft())
-        self._deaths += len(deaths)
-        if self._deaths > MOST_DEATHS:
-            raise PlatformError(
-                f"{self._deaths} Executors have died, the last one: {deaths[-1].cause}",
-                "The store, or a setting of the client, does not let them work.",
-            )
-        return deaths
+    def check(self, run: str) -> list[Death]:
+        """Give what Executors of a run were to do that have ended with an error."""
+        return self._deaths.of(run)
 
     def close(self) -> None:
         """Let the threads end after what they are doing."""
@@ -93,4 +81,5 @@ class ThreadsPlatform(Platform):
                 try:
                     handler(event.to_event(), context)
                 except BaseException as error:  # noqa: BLE001 - as a process would end, but for this thread
-                    self._died.append(Death(event, f"it ended with {text_of(error)}"))
+                    cause = f"it ended with {text_of(error)}"
+                    self._deaths.note([Death(event, cause)], cause)

@@ -77,7 +77,7 @@ class Nodes:
                     if server is self._seed or time.monotonic() > until:
                         raise
                     # The node may be gone; any other knows who has its slots now.
-                    del self._homes[slot]
+                    self._homes.pop(slot, None)
 
     def ping(self) -> None:
         """Raise `StorageError` unless the server answers."""
