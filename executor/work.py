@@ -252,7 +252,7 @@ class Work:
 
     def _start(self, platform: Platform, groups: Iterable[Sequence[Start]], reason: Reason) -> int:
         like = replace(self.event, hop=self.event.hop + 1, parent=self._token, reason=reason)
-        wanted = [replace(like, starts=tuple(group)) for group in groups]
+        wanted = platform.events(like, groups)
         throttled = platform.throttled
         with self._trace.invoking(wanted) as events:
             accepted = platform.start(events).accepted

@@ -109,6 +109,10 @@ class Start:
     epoch: int = 1
 
 
+LONGEST_START = 24
+"""Bytes of a start and its comma in an event, where both of its numbers have ten digits."""
+
+
 @dataclass(frozen=True, slots=True)
 class Targets:
     """The functions of a run, by names that `Invoke` takes (`name:version` pins a release)."""
@@ -194,8 +198,26 @@ class ExecutorEvent:
             *(self.run, self.targets, self.hop, self.retries),
             *(self.bundle, self.record, self.parent, self.reason, self.trace),
         )
-        starts = ",".join([f"[{start.segment},{start.epoch}]" for start in self.starts])
-        return before + starts.encode() + after
+        return before + ",".join(map(_written, self.starts)).encode() + after
+
+    def cut(self, most: int) -> list[Self]:
+        """Give events for all of its lineages that have at most so many bytes, each with some.
+
+        Neighbours stay together; what fits is one event.
+        """
+        room = most - len(replace(self, starts=()).to_bytes())
+        if len(self.starts) * LONGEST_START <= room:
+            return [self]
+        pieces: list[list[Start]] = []
+        left = 0
+        for start in self.starts:
+            size = len(_written(start)) + 1
+            if size > left:
+                pieces.append([])
+                left = room
+            pieces[-1].append(start)
+            left -= size
+        return [replace(self, starts=tuple(piece)) for piece in pieces]
 
     @classmethod
     def from_event(cls, event: object) -> Self:
@@ -219,6 +241,10 @@ class ExecutorEvent:
             reason=field_of(message, "reason", str),
             trace=field_of(message, "trace", str) if "trace" in message else "",
         )
+
+
+def _written(start: Start) -> str:
+    return f"[{start.segment},{start.epoch}]"
 
 
 @lru_cache(maxsize=16)

@@ -30,6 +30,7 @@ from wukong.graph.normalise import normalise
 from wukong.messages import ExecutorEvent, InvokerEvent, InvokerReport, Start, Targets
 from wukong.platform import batches, surroundings, tracing
 from wukong.platform.context import LocalContext, use
+from wukong.platform.interface import Platform
 from wukong.platform.traced import traced
 from wukong.storage import open_storage
 from wukong.storage.memory import MemoryStorage
@@ -157,13 +158,11 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[Here]:
     store.create(fork("run"))
     here = Here(url)
 
-    class Through:
+    class Through(Platform):
         """Hands off through an Invoker, in batches that are in storage."""
 
-        throttled = 0
-
-        def grouped(self, starts: Sequence[Start]) -> list[tuple[Start, ...]]:
-            return [(start,) for start in starts]
+        def targets(self) -> Targets:
+            return Targets("E:1", "I:1")
 
         def start(self, events: Sequence[ExecutorEvent]) -> InvokerReport:
             payload = batches.invoker_payload(events, lambda: store)

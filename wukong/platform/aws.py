@@ -43,6 +43,10 @@ from wukong.storage import Storage, StorageError
 LIVE = "live"
 """The alias that every deployment leaves pointing at the release in use."""
 
+EVENT_BYTES = 990_000
+"""An asynchronous payload may have 1 MB; a span's name may be added to what is measured.
+https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+
 DIRECT_CONNECTIONS = 10
 
 ATTEMPTS = 8
@@ -253,6 +257,8 @@ class AwsPlatform(Platform):
     direct_limit
         Up to so many Executors are started without the Invoker; None to go by what is measured.
     """
+
+    event_bytes = EVENT_BYTES
 
     def __init__(
         self,

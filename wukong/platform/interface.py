@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from wukong.errors import WukongError
@@ -60,6 +60,9 @@ class Platform(abc.ABC):
     parallelism: int | None = None
     """How many Executors can run at once; None where there is no end to them."""
 
+    event_bytes: int | None = None
+    """The most that the event of an Executor may have; None where there is no limit."""
+
     throttled: int = 0
     """How often a start was refused so far because too many functions ran, or were started."""
 
@@ -76,6 +79,16 @@ class Platform(abc.ABC):
         if self.parallelism is None:
             return [(start,) for start in starts]
         return guided(starts, self.parallelism)
+
+    def events(self, like: ExecutorEvent, groups: Iterable[Sequence[Start]]) -> list[ExecutorEvent]:
+        """Give the events that start an Executor for each group of lineages.
+
+        A group that is too large for one event here becomes several, each with its Executor.
+        """
+        wanted = (replace(like, starts=tuple(group)) for group in groups)
+        if (most := self.event_bytes) is None:
+            return list(wanted)
+        return [event for whole in wanted for event in whole.cut(most)]
 
     @abc.abstractmethod
     def targets(self) -> Targets:
