@@ -312,6 +312,46 @@ def test_a_zombie_is_fenced_and_its_data_is_never_official(storage: Storage, run
     assert storage.read(run_id, [ref]) == [b"official"]
 
 
+def stored(storage: Storage, run: str, lineage: Lineage) -> list[bytes | None]:
+    """Give what a lineage has stored as the first output."""
+    return [data and bytes(data) for data in storage.read(run, [DataRef(0, lineage.version)])]
+
+
+def test_an_output_that_came_too_late_does_not_stay(storage: Storage, run_id: str) -> None:
+    storage.create(diamond(run_id, lease_seconds=0.05))
+    zombie = begin(storage, run_id, 0).lineage
+    until(lambda: bool(storage.reap(run_id)), "the lease to expire")
+    begin(storage, run_id, 0, epoch=2, token="new")
+    assert storage.arrive_all(run_id, [(zombie, arrival(0, b"too late"))]) == [None]
+    assert stored(storage, run_id, zombie) == [None]
+
+
+def test_an_output_of_a_run_that_was_dropped_does_not_stay(storage: Storage, run_id: str) -> None:
+    storage.create(diamond(run_id))
+    lineage = begin(storage, run_id, 0).lineage
+    storage.stop(run_id, RunState.CANCELLED)
+    assert storage.arrive_all(run_id, [(lineage, arrival(0))]) == [None]
+    storage.drop(run_id)
+    assert storage.arrive_all(run_id, [(lineage, arrival(0))]) == [None]
+    assert stored(storage, run_id, lineage) == [None]
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+def test_an_official_output_stays_though_its_arrival_comes_again_too_late(
+    storage: Storage, run_id: str, is_over: bool
+) -> None:
+    storage.create(diamond(run_id, lease_seconds=0.05))
+    lineage = begin(storage, run_id, 0).lineage
+    storage.arrive(run_id, lineage, arrival(0))
+    if is_over:
+        storage.stop(run_id, RunState.DONE)
+    else:
+        until(lambda: Start(0, 2) in storage.reap(run_id), "the lease to expire")
+        begin(storage, run_id, 0, epoch=2, token="new")
+    assert storage.arrive_all(run_id, [(lineage, arrival(0))]) == [None]
+    assert stored(storage, run_id, lineage) == [b"out0"]
+
+
 def test_a_beat_keeps_the_lease_and_tells_who_was_fenced(storage: Storage, run_id: str) -> None:
     storage.create(diamond(run_id))
     lineage = begin(storage, run_id, 0).lineage

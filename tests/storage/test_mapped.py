@@ -16,7 +16,7 @@ from tests.storage.test_contract import arrival, begin, diamond
 from wukong.stack import shared_memory
 from wukong.stack.shared_memory import SharedFolder
 from wukong.stack.valkey import EmbeddedValkey
-from wukong.storage import Arrival, DataRef, Lineage
+from wukong.storage import Arrival, DataRef, Lineage, RunState
 from wukong.storage.mapped import FOLDER, FORGOTTEN_SECONDS, MAPPED_BYTES, MappedValues
 from wukong.storage.serialisation import loads, pack
 from wukong.storage.valkey import ValkeyStorage
@@ -74,6 +74,18 @@ def test_who_changes_what_was_read_changes_it_for_nobody_else(
     value += 1
     (second,) = store.read(run_id, [DataRef(0, "0.1.a")])
     np.testing.assert_array_equal(loads(second or b""), LARGE)
+
+
+def test_a_file_that_came_too_late_does_not_stay_unless_it_is_official(
+    store: ValkeyStorage, folder: Path, run_id: str
+) -> None:
+    lineage = begun_with_large(store, run_id)
+    store.stop(run_id, RunState.CANCELLED)
+    assert store.arrive_all(run_id, [(lineage, large(0)), (lineage, large(1))]) == [None, None]
+    assert [file.name for file in (folder / run_id).iterdir()] == ["0.0.1.a"]
+    store.drop(run_id)
+    assert store.arrive_all(run_id, [(lineage, large(0))]) == [None]
+    assert not (folder / run_id).exists()
 
 
 def test_small_and_large_outputs_are_read_together(store: ValkeyStorage, run_id: str) -> None:

@@ -84,6 +84,12 @@ class MappedValues:
             with suppress(OSError):
                 (self._folder / run / _name(ref)).unlink()
 
+    def discard(self, run: str, ref: DataRef) -> None:
+        """Delete an output that came too late; and the folder, which it may have made anew."""
+        self.free(run, [ref])
+        with suppress(OSError):
+            (self._folder / run).rmdir()
+
     def drop(self, run: str) -> None:
         """Delete all outputs of a run."""
         shutil.rmtree(self._folder / run, ignore_errors=True)

@@ -118,6 +118,15 @@ end
 
 local function version(s, attempt) return s .. '.' .. (string.gsub(attempt, ':R', '.')) end
 
+-- Refuses an arrival, whose output is stored already: it is deleted, unless it is official, as that of an
+-- arrival whose first reply was lost may be. The answer says which.
+local function refuse(why)
+  local d, mine = ARGV[4], version(ARGV[2], ARGV[3])
+  if redis.call('HGET', ver, d) == mine then return {why, 1} end
+  redis.call('UNLINK', data(d, mine))
+  return {why, 0}
+end
+
 local operation = {}
 
 -- begin s epoch token -> GO epoch {claim} ttl | STOP.  Stops duplicates while the lease of the first
@@ -180,15 +189,15 @@ local function counted(s, d, new, i, n, held)
 end
 
 -- arrive s attempt d after root last rest held n-inputs input... (child n-inputs-of-child)...
---   -> as counted
+--   -> as counted | FENCED or STOP, and 1 if the output is official all the same
 -- The output of d is stored already. `last` says that s has nothing else to do: if it is given no
 -- child either, its lease ends with this call. `rest` is what comes in more pages, if there are any;
 -- `held`, what becomes official with it.
 function operation.arrive()
   local s, attempt = lineage()
   local d, root, last, rest, n = ARGV[4], ARGV[6], ARGV[7], ARGV[8], tonumber(ARGV[10])
-  if not current(s, attempt) or not is_known(ARGV[5]) then return {'FENCED'} end
-  if get(claim, 'u32', d) ~= s + 1 then return {'FENCED'} end
+  if not current(s, attempt) or not is_known(ARGV[5]) then return refuse('FENCED') end
+  if get(claim, 'u32', d) ~= s + 1 then return refuse('FENCED') end
   extend(s)
   local new = redis.call('SETBIT', done, d, 1) == 0
   if new then redis.call('HSET', ver, d, version(s, attempt)) end
@@ -325,5 +334,8 @@ function operation.free()
 end
 
 local state = redis.call('GET', st)
-if state ~= 'R' and not (state and ARGV[1] == 'free') then return {'STOP'} end
+if state ~= 'R' and not (state and ARGV[1] == 'free') then
+  if ARGV[1] == 'arrive' then return refuse('STOP') end
+  return {'STOP'}
+end
 return operation[ARGV[1]]()

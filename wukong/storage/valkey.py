@@ -98,10 +98,15 @@ class ValkeyStorage(Storage):
         found = self._call_all(run, every, before)
         self._freed(run, garbage, found[:first])
         replies = iter(found[first:])
-        answers = [self._arrived(run, [next(replies) for _ in some]) for some in calls]
-        for (lineage, arrival), some, answer in zip(arrivals, calls, answers, strict=True):
+        answers = []
+        for (lineage, arrival), some in zip(arrivals, calls, strict=True):
+            answered = [next(replies) for _ in some]
+            answer = self._arrived(run, answered)
+            answers.append(answer)
             if len(some) > 1 and arrival.last and answer is not None and not answer.here:
                 self.finish(run, lineage, arrival.segment)
+            if self._mapped is not None and _is_discarded(answered[0]):
+                self._mapped.discard(run, DataRef(arrival.segment, lineage.version))
         return answers
 
     def hold(
@@ -398,6 +403,11 @@ class ValkeyStorage(Storage):
 def _freeing(refs: Sequence[DataRef]) -> list[tuple[Any, ...]]:
     parts = [refs[first : first + CHUNK] for first in range(0, len(refs), CHUNK)]
     return [("free", *(x for ref in part for x in (ref.segment, ref.version))) for part in parts]
+
+
+def _is_discarded(reply: list[Any]) -> bool:
+    """Tell whether an arrival was refused, and its output is not official."""
+    return reply[0] != b"OK" and not reply[1]
 
 
 def _unfenced(reply: list[Any]) -> None:
