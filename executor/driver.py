@@ -18,7 +18,7 @@ from executor.spans import Spans
 from executor.walker import Limits, Walker
 from executor.work import Tally, Work
 from wukong.errors import WukongError
-from wukong.messages import MAX_HOPS, ExecutorEvent
+from wukong.messages import MAX_IDLE_HOPS, ExecutorEvent
 from wukong.platform import tracing
 from wukong.platform.interface import Platform
 from wukong.platform.lines import NO_LINES, Lines
@@ -102,8 +102,9 @@ class Driver:
             If the storage is lost; the leases then expire and the work is re-driven.
         """
         work = self._work
-        if self._event.hop > MAX_HOPS:
-            work.fail("(hand-off)", f"a chain of more than {MAX_HOPS} Executors is a runaway")
+        if self._event.idle > MAX_IDLE_HOPS:
+            what = f"{MAX_IDLE_HOPS} Executors started one another, and none had an output"
+            work.fail("(hand-off)", what)
             return self.tally
         work.begin(self._event.starts, self._walkers[0].recorder, self._heartbeat)
         with self._heartbeat:

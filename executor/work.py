@@ -251,8 +251,10 @@ class Work:
             self._start(self._platform(), [(start,) for start in starts], Reason.AGAIN)
 
     def _start(self, platform: Platform, groups: Iterable[Sequence[Start]], reason: Reason) -> int:
-        like = replace(self.event, hop=self.event.hop + 1, parent=self._token, reason=reason)
-        wanted = platform.events(like, groups)
+        idle = 0 if self.tally.segments else self.event.idle + 1
+        hop = self.event.hop + 1
+        like = replace(self.event, hop=hop, idle=idle, parent=self._token, reason=reason)
+        wanted = platform.events_for(like, groups)
         throttled = platform.throttled
         with self._trace.invoking(wanted) as events:
             accepted = platform.start(events).accepted

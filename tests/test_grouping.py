@@ -60,7 +60,7 @@ LIKE = ExecutorEvent("a" * 32, (Start(0),), Targets("executor:7", "invoker:7"))
 def test_a_group_that_is_too_large_for_an_event_becomes_several_of_neighbours(first: int) -> None:
     platform = AwsPlatform(object(), LIKE.targets)  # type: ignore[arg-type] - Lambda is not asked
     groups = [[Start(first + number) for number in range(size)] for size in (125_000, 2, 1)]
-    events = platform.events(LIKE, groups)
+    events = platform.events_for(LIKE, groups)
     assert all(len(event.to_bytes()) <= EVENT_BYTES for event in events)
     assert [start for event in events for start in event.starts] == [*chain(*groups)]
     *large, two, one = events
@@ -78,4 +78,4 @@ def test_what_an_executor_hands_off_together_fits_into_events() -> None:
 
 
 def test_where_events_have_no_limit_a_group_is_one() -> None:
-    assert len(Few(2).events(LIKE, [starts(125_000)])) == 1
+    assert len(Few(2).events_for(LIKE, [starts(125_000)])) == 1

@@ -26,7 +26,14 @@ EVENT = ExecutorEvent("run", (Start(3), Start(4, 2)), Targets("E:1", "I:2"), hop
 def test_messages_survive_the_wire() -> None:
     odd = ExecutorEvent('"starts":[[é', (Start(1),), Targets('"starts":[', "\\"), retries=2)
     whole = replace(EVENT, bundle=Bundle(3, "d"), record=False, parent="p", reason=Reason.TIME)
-    for event in (EVENT, odd, whole, replace(EVENT, hop=6), replace(EVENT, retries=1)):
+    for event in (
+        EVENT,
+        odd,
+        whole,
+        replace(EVENT, hop=6),
+        replace(EVENT, idle=3),
+        replace(EVENT, retries=1),
+    ):
         assert ExecutorEvent.from_event(json.loads(event.to_bytes())) == event
     for message in (
         InvokerEvent("run", (EVENT,)),

@@ -26,11 +26,13 @@ PROTOCOL = 1
 PING: Mapping[str, str] = {"wukong": "ping"}
 """What a smoke test sends. Handlers answer it before anything else."""
 
-MAX_HOPS = 10_000
-"""How many Executors may start one another in a row before a run is taken for a runaway.
+MAX_IDLE_HOPS = 1_000
+"""How many Executors may start one another in a row, none of which has made an output official,
+before a run is taken for a runaway.
 
-Lambda's own guard stops a chain after 16 invocations, which Wukong switches off because its
-chains are legitimately longer; the depth of a graph bounds them, and this bounds the graph.
+Lambda's own guard stops a chain after 16 invocations, which Wukong switches off because its chains
+are legitimately longer: a graph of a million levels may make a million hops. These are bounded by
+the graph, as an output becomes official once; only hops without one have to be counted.
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
 """
 
@@ -160,6 +162,8 @@ class ExecutorEvent:
         Why it asks.
     trace
         The span that it asks from, as W3C's `traceparent`; empty if nobody traces.
+    idle
+        How many of the latest hops had made no output official.
     """
 
     run: str
@@ -172,6 +176,7 @@ class ExecutorEvent:
     parent: str = ""
     reason: str = Reason.LEAF
     trace: str = ""
+    idle: int = 0
 
     def to_event(self) -> dict[str, Any]:
         """Give the JSON object that goes over the wire."""
@@ -188,6 +193,8 @@ class ExecutorEvent:
             "parent": self.parent,
             "reason": self.reason,
         }
+        if self.idle:
+            message["idle"] = self.idle
         if self.bundle is not None:
             message["bundle"] = [self.bundle.blob, self.bundle.digest]
         return message | _traced(self.trace)
@@ -196,7 +203,7 @@ class ExecutorEvent:
         """Give the payload of an `Invoke` call."""
         before, after = _around_starts(
             *(self.run, self.targets, self.hop, self.retries),
-            *(self.bundle, self.record, self.parent, self.reason, self.trace),
+            *(self.bundle, self.record, self.parent, self.reason, self.trace, self.idle),
         )
         return before + ",".join(map(_written, self.starts)).encode() + after
 
@@ -240,6 +247,7 @@ class ExecutorEvent:
             parent=field_of(message, "parent", str),
             reason=field_of(message, "reason", str),
             trace=field_of(message, "trace", str) if "trace" in message else "",
+            idle=field_of(message, "idle", int) if "idle" in message else 0,
         )
 
 

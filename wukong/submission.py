@@ -322,7 +322,7 @@ def _leaf_events(
     starts = [Start(number) for number in leaves(segments)]
     most = manifest.options.max_executors
     groups = _grouped(starts, most) if most else platform.grouped(starts)
-    return platform.events(event_of(run, manifest, ()), groups)
+    return platform.events_for(event_of(run, manifest, ()), groups)
 
 
 def _grouped(starts: Sequence[Start], groups: int) -> list[list[Start]]:

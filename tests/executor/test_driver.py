@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from executor.driver import Driver
+from executor.work import Work
 from wukong.graph.segments import Segment
 from wukong.graph.spec import Specs, encode
-from wukong.messages import ExecutorEvent, InvokerReport, Reason, Start, Targets
+from wukong.messages import MAX_IDLE_HOPS, ExecutorEvent, InvokerReport, Reason, Start, Targets
 from wukong.platform.interface import Platform
 from wukong.storage import DataRef, NewRun, RunState
 from wukong.storage.memory import MemoryStorage
@@ -114,6 +116,26 @@ def test_a_first_segment_runs_however_little_time_there_is() -> None:
     storage.create(fork("run"))
     tally = Driver(event(Start(0)), storage, Recorder, lambda: 0.0).execute()
     assert tally.segments == [0]
+
+
+def test_a_chain_of_executors_may_be_long_as_long_as_each_has_an_output() -> None:
+    storage, recorder = MemoryStorage(), Recorder()
+    storage.create(fork("run"))
+    last = replace(event(Start(0)), hop=1_000_000, idle=MAX_IDLE_HOPS)
+    Driver(last, storage, lambda: recorder).execute()
+    (asked,) = recorder.events
+    assert (asked.hop, asked.idle) == (1_000_001, 0)
+
+
+def test_a_chain_of_executors_without_any_output_ends_the_run() -> None:
+    storage, recorder = MemoryStorage(), Recorder()
+    storage.create(fork("run"))
+    first = replace(event(Start(0)), idle=MAX_IDLE_HOPS)
+    Work(first, storage, "token", lambda: recorder).start_again([Start(1)])
+    (asked,) = recorder.events
+    assert Driver(asked, storage, Recorder).execute().failed == 1
+    failure = Failure.from_bytes(storage.failure("run") or b"")
+    assert "none had an output" in failure.message
 
 
 class Dying(Recorder):

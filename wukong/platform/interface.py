@@ -80,7 +80,9 @@ class Platform(abc.ABC):
             return [(start,) for start in starts]
         return guided(starts, self.parallelism)
 
-    def events(self, like: ExecutorEvent, groups: Iterable[Sequence[Start]]) -> list[ExecutorEvent]:
+    def events_for(
+        self, like: ExecutorEvent, groups: Iterable[Sequence[Start]]
+    ) -> list[ExecutorEvent]:
         """Give the events that start an Executor for each group of lineages.
 
         A group that is too large for one event here becomes several, each with its Executor.
