@@ -11,9 +11,9 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any
 
 from executor.core import Core, Instruction
+from executor.values import Values
 from wukong.graph.spec import Spec
 from wukong.storage import Arrival, Claim
 from wukong.storage.serialisation import Frames, Packed
@@ -35,7 +35,7 @@ class Walk:
 
     core: Core
     todo: deque[Instruction]
-    values: dict[int, Any] = field(default_factory=dict)
+    values: Values = field(default_factory=Values)
     spec: Spec | None = None
     read: int = -1
     output: Packed = b""

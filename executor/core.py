@@ -47,10 +47,14 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """The segment ran; its output is in memory, and worth holding back or not."""
+    """The segment ran; its output is in memory, and worth holding back or not.
+
+    The inputs `spent` are not in memory any more: the task may have changed them.
+    """
 
     claim: Claim
     hold: bool = False
+    spent: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +199,8 @@ class Core:
             case Fetched(claim):
                 self.memory.update(ref.segment for ref in claim.inputs)
                 return [Compute(claim)]
-            case Computed(claim, hold):
+            case Computed(claim, hold, spent):
+                self.memory.difference_update(spent)
                 self.memory.add(claim.segment)
                 self.ran.append(claim.segment)
                 return [Hold(claim)] if hold else [self._arrive(claim)]
@@ -279,11 +284,12 @@ class Core:
         return [Fetch(claim, missing)] if missing else [Compute(claim)]
 
     def _forget(self, segments: Collection[int]) -> Sequence[Instruction]:
-        idle = tuple(sorted(x for x in set(segments) if x in self.memory and not self.uses.get(x)))
-        self.memory -= set(idle)
-        for segment in idle:
+        unused = {segment for segment in segments if not self.uses.get(segment)}
+        for segment in unused:
             self.uses.pop(segment, None)
-        return [Forget(idle)] if idle else []
+        idle = unused & self.memory
+        self.memory -= idle
+        return [Forget(tuple(sorted(idle)))] if idle else []
 
     def validate(self) -> None:
         """Check the invariants; tests call it after every event.

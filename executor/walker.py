@@ -45,7 +45,7 @@ from wukong.graph.spec import Spec
 from wukong.messages import Reason, Start
 from wukong.storage import Arrival, Begun, Claim, DataRef, Fenced, Lineage, StorageError, Unstored
 from wukong.storage.notes import Way
-from wukong.storage.serialisation import Data, Packed, loads, pack
+from wukong.storage.serialisation import Data, Packed, pack
 
 RESERVE_SECONDS = 10.0
 """Kept back at the end of an invocation: to store an output, and to leave the rest to another."""
@@ -164,7 +164,7 @@ class Walker:
         self._work.fail(task, what, error, inputs, where)
         return Failed(claim)
 
-    def _perform(self, walk: Walk, instruction: Instruction) -> Event | None:  # noqa: C901 - a case each
+    def _perform(self, walk: Walk, instruction: Instruction) -> Event | None:
         match instruction:
             case Fetch(claim, refs):
                 return self._fetch(walk, claim, refs)
@@ -180,8 +180,7 @@ class Walker:
                 # With the next arrival, which then costs no round trip of its own.
                 self._garbage += refs
             case Forget(segments):
-                for segment in segments:
-                    walk.values.pop(segment, None)
+                walk.values.forget(segments)
             case PassOn():
                 self.recorder.handing_off()
                 self.recorder.handed_off(self._work.pass_on([walk.core.lineage]))
@@ -213,11 +212,14 @@ class Walker:
                     "evicted, or has outlived its time",
                 )
             try:
-                walk.values[ref.segment] = loads(data)
+                walk.values.read(ref.segment, data)
             except BaseException as error:  # noqa: BLE001 - user classes decide what unpickling raises
-                what = f"(input of segment {claim.segment})"
-                return self._fail(walk, claim, what, "cannot be unpickled", error)
+                return self._is_unreadable(walk, claim, error)
         return Fetched(claim)
+
+    def _is_unreadable(self, walk: Walk, claim: Claim, error: BaseException) -> Failed:
+        what = f"(input of segment {claim.segment})"
+        return self._fail(walk, claim, what, "cannot be unpickled", error)
 
     def _read(self, claim: Claim, refs: Sequence[DataRef]) -> list[Data | None]:
         """Give the data of inputs: what came with the claim, what is shared, and the rest."""
@@ -268,10 +270,13 @@ class Walker:
         if not is_short:
             # What is done already is not to wait for it.
             self._flush()
+        try:
+            inputs, spent = walk.values.take(claim)
+        except BaseException as error:  # noqa: BLE001 - user classes decide what unpickling raises
+            return self._is_unreadable(walk, claim, error)
         began = self.since = time.monotonic()
         try:
-            values = walk.values
-            values[claim.segment] = spec.run(values, self._on_task, self._work.event.retries)
+            value = spec.run(inputs, self._on_task, self._work.event.retries)
         except BaseException as error:  # noqa: BLE001 - also SystemExit: a task must not end us
             explain(error, self._limits.memory_mb)
             return self._fail(walk, claim, self.task, "", error)
@@ -282,20 +287,23 @@ class Walker:
         self._work.took(spec, seconds)
         self.recorder.ran(began, seconds)
         self._trim(walk, spec)
-        return self._computed(walk, claim, spec)
+        return self._computed(walk, claim, spec, value, spent)
 
     def _on_task(self, key: object, inputs: Iterable[object]) -> None:
         """Note which task runs, and whose values it is given."""
         self.task, self._inputs = str(key), inputs
 
-    def _computed(self, walk: Walk, claim: Claim, spec: Spec) -> Event:
+    def _computed(
+        self, walk: Walk, claim: Claim, spec: Spec, value: object, spent: tuple[int, ...]
+    ) -> Event:
         """Pack the output, and tell whether it is worth holding back."""
         try:
-            walk.output = self._compression.packed(pack(walk.values[claim.segment]))
+            walk.output = self._compression.packed(pack(value))
         except BaseException as error:  # noqa: BLE001 - user classes decide what pickling raises
             return self._fail(walk, claim, self.task, "its value cannot be pickled", error)
         alone = len(spec.children) == 1 and not spec.root
-        return Computed(claim, alone and self._compression.is_slow(walk.output))
+        walk.values.made(claim.segment, value, walk.output, len(spec.children))
+        return Computed(claim, alone and self._compression.is_slow(walk.output), spent)
 
     def _hold(self, walk: Walk, claim: Claim) -> Event:
         """Ask whether the only consumer of an output can run here at once."""

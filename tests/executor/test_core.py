@@ -61,6 +61,14 @@ def test_it_becomes_a_child_and_keeps_the_output_in_memory_for_it() -> None:
     assert steps(core, arrived(child)) == [Forget((0, 1)), Halt(known=True)]
 
 
+def test_an_input_that_a_task_may_have_changed_is_fetched_for_the_next() -> None:
+    core, leaf, one, two = Core(Lineage(0, 1)), claim(0), claim(1, 0), claim(2, 0)
+    steps(core, Began((leaf,)), Computed(leaf))
+    assert steps(core, arrived(leaf, one, two)) == [Compute(one)]
+    steps(core, Computed(one, spent=(0,)))
+    assert steps(core, arrived(one)) == [Forget((1,)), Fetch(two, (DataRef(0, "0.1"),))]
+
+
 def test_inputs_that_others_made_are_fetched_and_only_those() -> None:
     core, leaf, join = Core(Lineage(0, 1)), claim(0), claim(2, 0, 1)
     steps(core, Began((leaf,)), Computed(leaf))
