@@ -116,8 +116,11 @@ class Work:
         self._timer: threading.Timer | None = None
         self._changed = threading.Condition()
 
-    def begin(self, starts: Sequence[Start], recorder: Silent, heartbeat: Heartbeat) -> None:
-        """Begin lineages in one round trip; those that run already, or have run, are left."""
+    def begin(self, starts: Sequence[Start], recorder: Silent, heartbeat: Heartbeat) -> bool:
+        """Begin lineages in one round trip; those that run already, or have run, are left.
+
+        Tells whether any was begun.
+        """
         # Two lineages that arrive again may hand off the same child, which would be let in twice.
         with self._changed:
             starts = [start for start in dict.fromkeys(starts) if start not in self._seen]
@@ -132,6 +135,7 @@ class Work:
         with self._changed:
             self._waiting.extend(alive)
             self._changed.notify_all()
+        return bool(alive)
 
     def _share(self, begun: Sequence[Begun]) -> None:
         """Read once what more than one of these lineages begins with, such as a fan-out's value."""
@@ -157,14 +161,18 @@ class Work:
 
     def next(self, recorder: Silent, heartbeat: Heartbeat) -> Begun | None:
         """Give a lineage to run, if there is one."""
-        with self._changed:
-            if self._waiting:
-                return self._waiting.popleft()
-            chunk = self._take_kept()
-        if not chunk:
-            return None
-        self.begin(chunk, recorder, heartbeat)
-        return self.next(recorder, heartbeat)
+        while True:
+            with self._changed:
+                if self._waiting:
+                    return self._waiting.popleft()
+                chunk = self._take_kept()
+            if not chunk:
+                return None
+            if not self.begin(chunk, recorder, heartbeat) and self._has_ended():
+                self.release()
+
+    def _has_ended(self) -> bool:
+        return self.storage.status(self.run).state is not RunState.RUNNING
 
     def _take_kept(self) -> list[Start]:
         return [self._kept.popleft() for _ in range(min(KEPT_AT_ONCE, len(self._kept)))]

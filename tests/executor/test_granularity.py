@@ -15,7 +15,7 @@ from executor.heartbeat import LATE_SECONDS, Heartbeat
 from executor.overtime import Overtime
 from executor.recorder import Silent
 from executor.walker import Limits, Walker
-from executor.work import Work
+from executor.work import KEPT_AT_ONCE, Work
 from tests.conftest import until
 from tests.executor.test_driver import Recorder, event, official, value
 from wukong.graph.segments import collapse
@@ -206,6 +206,27 @@ def test_what_was_kept_is_handed_off_when_a_task_takes_long() -> None:
     assert [one.starts for one in recorder.events] == [(Start(1),), (Start(2),)]
     care.look()
     assert len(recorder.events) == 2, "once"
+
+
+def test_what_was_kept_of_a_run_that_has_ended_is_not_asked_for_piece_by_piece() -> None:
+    storage = fan(quick)
+    storage.stop("run", RunState.CANCELLED)
+    work, heartbeat = Work(event(Start(0)), storage, "token", Recorder), Heartbeat(storage, "run")
+    work.keep([Start(number) for number in range(1, 100_000)])
+    assert work.next(Silent(), heartbeat) is None
+    assert work.tally.stopped == KEPT_AT_ONCE
+    assert not work.has_kept
+
+
+def test_what_others_have_begun_of_what_was_kept_is_left_to_them() -> None:
+    storage = fan(quick)
+    Driver(event(Start(0)), storage, Recorder).execute()
+    late, heartbeat = Work(event(Start(0)), storage, "late", Recorder), Heartbeat(storage, "run")
+    storage.begin("run", [Start(number) for number in range(2, CHILDREN)], "first")
+    late.keep([Start(2)] * KEPT_AT_ONCE + [Start(CHILDREN)])
+    begun = late.next(Silent(), heartbeat)
+    assert begun is not None
+    assert begun.claim.segment == CHILDREN
 
 
 def test_a_task_that_fits_into_no_invocation_ends_the_run_and_is_named() -> None:
