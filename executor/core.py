@@ -11,13 +11,14 @@ A big output that only one segment consumes is held back (delayed I/O): if it is
 segment waits for, both run here, and the output is never stored. It becomes official together with
 the next output of this lineage that is; so nobody has seen it if it has to be computed anew.
 
-State: `ready`, the segments that this lineage owns and may run, best last; `memory`, the outputs
-that it has; `uses`, how many owned segments still consume an output; `held`, what has run and is
-not official, each the input of the next; `released`, what was held and is stored after all; `ran`,
-what has run.
+State: `ready`, the segments that this lineage owns and may run, best last; `hand`, the one that it
+is at; `memory`, the outputs that it has; `uses`, how many owned segments still consume an output;
+`held`, what has run and is not official, each the input of the next; `released`, what was held and
+is stored after all; `ran`, what has run.
 
 Invariants (`validate`): every ready segment is owned by this lineage and runs at most once; memory
-holds only outputs that a ready segment consumes; nothing happens after Halt. `story` tells what has
+holds only the output of the segment at hand, what is held, and what the segment at hand or a ready
+one consumes; after Halt or PassOn nothing is left and no event comes. `story` tells what has
 happened to a segment.
 """
 
@@ -176,6 +177,7 @@ class Core:
 
     lineage: Lineage
     ready: list[Claim] = field(default_factory=list)
+    hand: Claim | None = None
     memory: set[int] = field(default_factory=set)
     uses: dict[int, int] = field(default_factory=dict)
     held: list[Claim] = field(default_factory=list)
@@ -231,12 +233,13 @@ class Core:
         return [*self._consume(claim), *self._next()]
 
     def _release(self) -> Claim:
-        claim = self.held.pop()
+        self.hand = claim = self.held.pop()
         self.released.add(claim.segment)
         return claim
 
     def _let_go(self) -> Sequence[Instruction]:
         self.ready.clear()
+        self.hand = None
         self.uses.clear()
         self.held.clear()
         self.halted = True
@@ -277,9 +280,9 @@ class Core:
 
     def _next(self, *, known: bool = False) -> Sequence[Instruction]:
         if not self.ready:
-            self.halted = True
+            self.halted, self.hand = True, None
             return [Halt(known)]
-        claim = self.ready.pop()
+        self.hand = claim = self.ready.pop()
         missing = tuple(ref for ref in claim.inputs if ref.segment not in self.memory)
         return [Fetch(claim, missing)] if missing else [Compute(claim)]
 
@@ -308,6 +311,21 @@ class Core:
             raise AssertionError(f"halted with {waiting} ready and {self.memory} in memory")
         if self.held and self.held[-1].segment not in self.memory:
             raise AssertionError(f"{self.held[-1].segment} is held, but not in memory")
+        if idle := self.memory - self._wanted():
+            raise AssertionError(f"{idle} in memory, which nobody waits for")
+        if self._ended_early():
+            raise AssertionError(f"{self.past[-1]} after the end")
+
+    def _wanted(self) -> set[int]:
+        """Give the outputs that there is a reason to have."""
+        at_hand = [] if self.hand is None else [self.hand]
+        inputs = {ref.segment for claim in (*self.ready, *at_hand) for ref in claim.inputs}
+        return inputs.union(claim.segment for claim in (*self.held, *at_hand))
+
+    def _ended_early(self) -> bool:
+        """Tell whether anything has come after the last instruction."""
+        places = [n for n, one in enumerate(self.past) if isinstance(one, Halt | PassOn)]
+        return bool(places) and places[0] < len(self.past) - 1
 
 
 def _concerned(one: Event | Instruction) -> set[int]:  # noqa: PLR0911 - one for each kind

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -38,14 +38,14 @@ from executor.core import (
 )
 from executor.heartbeat import Heartbeat
 from executor.memory import explain
+from executor.reading import Reader
 from executor.recorder import Silent
 from executor.work import Work
 from wukong.graph.shared import shared_of
 from wukong.graph.spec import Spec
 from wukong.messages import Reason, Start
 from wukong.storage import Arrival, Begun, Claim, DataRef, Fenced, Lineage, StorageError, Unstored
-from wukong.storage.notes import Way
-from wukong.storage.serialisation import Data, Packed, pack
+from wukong.storage.serialisation import Packed, pack
 
 RESERVE_SECONDS = 10.0
 """Kept back at the end of an invocation: to store an output, and to leave the rest to another."""
@@ -87,6 +87,7 @@ class Walker:
         self._storage = work.storage
         self._heartbeat = heartbeat
         self.recorder = recorder
+        self._reader = Reader(work, recorder)
         self._limits = limits
         self._compression = compression_for(work.storage)
         self._garbage: list[DataRef] = []
@@ -198,8 +199,8 @@ class Walker:
 
     def _fetch(self, walk: Walk, claim: Claim, refs: Sequence[DataRef]) -> Event:
         self.recorder.reading()
-        for ref, data in zip(refs, self._read(claim, refs), strict=True):
-            if data is None and not self._is_still_so(walk.core.lineage, claim):
+        for ref, data in zip(refs, self._reader.read(claim, refs), strict=True):
+            if data is None and not self._reader.is_still_so(walk.core.lineage, claim):
                 # A newer epoch has done this already and freed the inputs, or the store has lost
                 # its last writes: not ours to complain.
                 return FencedOff()
@@ -220,34 +221,6 @@ class Walker:
     def _is_unreadable(self, walk: Walk, claim: Claim, error: BaseException) -> Failed:
         what = f"(input of segment {claim.segment})"
         return self._fail(walk, claim, what, "cannot be unpickled", error)
-
-    def _read(self, claim: Claim, refs: Sequence[DataRef]) -> list[Data | None]:
-        """Give the data of inputs: what came with the claim, what is shared, and the rest."""
-        known: dict[DataRef, Data | None] = dict(zip(claim.inputs, claim.values, strict=False))
-        known = {ref: data for ref, data in known.items() if data is not None}
-        # Another thread may replace it meanwhile.
-        together = self._work.shared
-        shared = {ref: together[ref] for ref in refs if ref in together}
-        ways: dict[Way, Collection[DataRef]] = {
-            Way.CLAIM: [ref for ref in refs if ref in known],
-            Way.GROUP: shared,
-        }
-        known |= shared
-        missing = [ref for ref in refs if ref not in known]
-        if missing:
-            earlier = self._work.earlier
-            ways[Way.STORE] = missing
-            ways[Way.PROCESS] = earlier.known(self._run, missing)
-            known |= dict(zip(missing, earlier.read(self._run, missing), strict=True))
-        self.recorder.read(claim, known, ways)
-        return [known[ref] for ref in refs]
-
-    def _is_still_so(self, lineage: Lineage, claim: Claim) -> bool:
-        """Tell whether the store says the same of a claim as it did."""
-        with suppress(Fenced):
-            owned = self._storage.owned(self._run, lineage)
-            return any((one.segment, one.inputs) == (claim.segment, claim.inputs) for one in owned)
-        return False
 
     def _spec(self, walk: Walk, claim: Claim) -> Spec:
         """Read a specification; raises whatever importing the tasks' modules raises."""

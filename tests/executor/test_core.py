@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from executor.core import (
     Arrive,
     ArrivedAt,
@@ -160,3 +162,18 @@ def test_the_story_of_a_segment_is_told_in_order() -> None:
     core, leaf, child = Core(Lineage(0, 1)), claim(0), claim(1, 0)
     steps(core, Began((leaf,)), Computed(leaf), arrived(leaf, child), Computed(child))
     assert core.story(1) == ["ArrivedAt 0, 1", "Compute 1", "Computed 1", "Arrive 1"]
+
+
+def test_what_nobody_waits_for_is_found_in_memory() -> None:
+    core, leaf, child = Core(Lineage(0, 1)), claim(0), claim(1, 0)
+    steps(core, Began((leaf,)), Computed(leaf), arrived(leaf, child))
+    core.memory.add(7)
+    with pytest.raises(AssertionError, match=r"\{7\} in memory"):
+        core.validate()
+
+
+def test_an_event_after_the_end_is_found() -> None:
+    core, leaf = Core(Lineage(0, 1)), claim(0)
+    steps(core, Began((leaf,)), FencedOff())
+    with pytest.raises(AssertionError, match="after the end"):
+        steps(core, FencedOff())

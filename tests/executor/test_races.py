@@ -14,8 +14,9 @@ from valkey.exceptions import ConnectionError as ValkeyConnectionError
 
 from executor.heartbeat import Heartbeat
 from executor.overtime import Overtime
+from executor.reading import Reader
 from executor.recorder import Silent
-from executor.walker import Limits, Walker
+from executor.walker import Limits
 from executor.work import Work
 from tests.conftest import until
 from tests.executor.test_driver import Recorder, event
@@ -196,12 +197,10 @@ class Swapping(dict[DataRef, bytes]):
 
 def test_what_lineages_share_is_read_though_another_thread_replaces_it() -> None:
     work = Work(event(Start(0)), MemoryStorage(), "token", Recorder)
-    heartbeat = Heartbeat(work.storage, "run")
-    walker = Walker(work, heartbeat, Silent(), Limits(lambda: 900.0, 0.0))
     ref = DataRef(0, "0.1.token")
     work.shared = swapping = Swapping({ref: b"value"})
     swapping.work = work
-    assert walker._read(Claim(1, b"", (ref,)), [ref]) == [b"value"]
+    assert Reader(work, Silent()).read(Claim(1, b"", (ref,)), [ref]) == [b"value"]
 
 
 class Counting(MemoryStorage):
