@@ -32,7 +32,7 @@ from wukong.cost import Cost, cost_of
 from wukong.estimate import Conditions, Estimate, bytes_of, estimate, graph_of
 from wukong.experience import recall
 from wukong.following import Following
-from wukong.futures import Future
+from wukong.futures import Future, MakeRun
 from wukong.graph.normalise import Normalised, normalise
 from wukong.keeping import Keeper, Surroundings
 from wukong.ledger import Ledger
@@ -193,7 +193,7 @@ class Client:
         call = futures.Call(key, function, arguments, keywords)
         # No bar unless it is asked for: there may be very many calls at once.
         wanted = self._following.changed({"progress": self.config.run.progress or False})
-        return futures.start([call], self._begin(wanted), wanted.options.retries)[0]
+        return futures.start(call, self._begin(wanted), wanted.options.retries)[0]
 
     def map(
         self, function: Callable[..., Any], /, *iterables: Iterable[Any], **options: Any
@@ -312,17 +312,17 @@ class Client:
         for run in list(self._runs):
             run.cancel()
 
-    def _begin(self, following: Following) -> Callable[[Normalised, Any], Run]:
+    def _begin(self, following: Following) -> MakeRun:
         options, followers = following.options, following.followers()
 
-        def begin(graph: Normalised, keys: Any) -> Run:
+        def begin(graph: Normalised, keys: Any, *, calls: bool = False) -> Run:
             storage, platform = self._connect()
             self._ledger.check_memory(options, platform)
             self._ledger.check_budget(options, platform, lambda: self._estimate(graph, options))
             name = uuid.uuid4().hex
             trace = tracing.begin("wukong.run", attributes={"wukong.run": name})
             with trace.here():
-                begun = submit(name, graph, keys, storage, platform, options)
+                begun = submit(name, graph, keys, storage, platform, options, calls=calls)
             watch = self._ledger.watch(followers, options, platform, begun)
             return self._note(Run(begun, storage, platform, watch, self._keeper, trace))
 

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from dask.base import compute as dask_compute
 from dask.core import flatten
@@ -28,7 +28,12 @@ from wukong.runs import Run, raise_failure
 from wukong.storage.serialisation import Failure
 from wukong.view import table
 
-MakeRun = Callable[[Normalised, Any], Run]
+
+class MakeRun(Protocol):
+    """Begins a run of a graph that is asked for these keys; `calls` as in a `Manifest`."""
+
+    def __call__(self, graph: Normalised, keys: Any, *, calls: bool = False) -> Run:
+        """Begin it."""
 
 
 class Future(concurrent.futures.Future[Any]):
@@ -91,15 +96,16 @@ class Call:
     keywords: Mapping[str, Any]
 
 
-def start(calls: Sequence[Call], make_run: MakeRun, retries: int) -> list[Future]:
-    """Start a run of these calls and give their futures, at once."""
+def start(asked: Call | Sequence[Call], make_run: MakeRun, retries: int) -> list[Future]:
+    """Start a run of one call, or of several, and give their futures, at once."""
+    calls = [asked] if isinstance(asked, Call) else asked
     group = _Group()
     futures = [Future(call.key, group) for call in calls]
     group.futures = futures
     # In the caller's context: there may be a span of its own in it.
     follow = threading.Thread(
         target=copy_context().run,
-        args=(_follow, calls, futures, group, make_run, retries),
+        args=(_follow, asked, futures, group, make_run, retries),
         name="wukong-futures",
         daemon=True,
     )
@@ -128,11 +134,13 @@ def attach(run: str, come_back: Callable[[], Run]) -> Future:
     def follow(group: _Group) -> Any:
         found = group.begin(come_back())
         found.wait()
-        values = found.result()
-        for value in values if found.has_many else []:
-            if isinstance(value, Failure):
-                raise_failure(run, value)
-        return values[0] if found.has_many and len(values) == 1 else values
+        value = found.result()
+        if not found.is_of_calls:
+            return value[0] if found.has_many and len(value) == 1 else value
+        for one in value if found.has_many else [value]:
+            if isinstance(one, Failure):
+                raise_failure(run, one)
+        return list(value) if found.has_many else value
 
     return _in_background(run, follow)
 
@@ -170,12 +178,13 @@ class _Group:
 
 
 def _follow(
-    calls: Sequence[Call],
+    asked: Call | Sequence[Call],
     futures: Sequence[Future],
     group: _Group,
     make_run: MakeRun,
     retries: int,
 ) -> None:
+    calls = [asked] if isinstance(asked, Call) else asked
     waiting = {call.key: future for call, future in zip(calls, futures, strict=True)}
     run: Run | None = None
 
@@ -195,7 +204,8 @@ def _follow(
             )
             for call in calls
         }
-        run = group.begin(make_run(Normalised(tasks, frozenset(tasks), {}), None))
+        keys = asked.key if isinstance(asked, Call) else list(tasks)
+        run = group.begin(make_run(Normalised(tasks, frozenset(tasks), {}), keys, calls=True))
         run.wait(deliver)
         run.end()
     except BaseException as error:  # noqa: BLE001 - whoever waits for a future is to raise it

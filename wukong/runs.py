@@ -197,14 +197,17 @@ class Run:
             values = self.values(self._manifest.roots.values())
         self.end()
         asked = self._manifest
-        if asked.keys is None:
-            return list(values.values())
         return assemble(Normalised({}, frozenset(values), asked.local), asked.keys, values)
+
+    @property
+    def is_of_calls(self) -> bool:
+        """Tell whether each value is one of a call, or its `Failure`."""
+        return self._manifest.calls
 
     @property
     def has_many(self) -> bool:
         """Tell whether `result` gives a sequence of what was asked for, and not one value."""
-        return self._manifest.keys is None or isinstance(self._manifest.keys, list)
+        return isinstance(self._manifest.keys, list)
 
     def values(self, keys: Collection[Key]) -> dict[Key, Any]:
         """Read the values of roots that are done.

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ import wukong
 from tests.conftest import until
 from wukong.config import Config, Store
 from wukong.platform.stored import StoredError
-from wukong.runs import RunError
+from wukong.runs import Run, RunError
 from wukong.storage import RunState, open_storage
 
 
@@ -102,6 +103,46 @@ def test_an_error_in_the_background_is_the_futures(client: wukong.Client) -> Non
     future = client.compute(dask.delayed(operator.truediv)(1, 0))
     with pytest.raises(ZeroDivisionError):
         future.result()
+
+
+def half(number: int) -> float:
+    if number < 0:
+        raise ValueError(f"{number} is not to be halved")
+    return number / 2
+
+
+@pytest.fixture
+def nobody_follows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whoever begins calls does not follow them, as if it had been killed."""
+    is_over = threading.Event()
+    wait = Run.wait
+
+    def hang(run: Run, on_done: Any = None) -> None:
+        if on_done is None:
+            wait(run)
+            return
+        is_over.wait()
+        raise RunError("nobody followed it")
+
+    monkeypatch.setattr(Run, "wait", hang)
+    yield
+    is_over.set()
+
+
+@pytest.mark.usefixtures("nobody_follows")
+@pytest.mark.parametrize("count", [1, 30])
+def test_who_comes_back_to_a_map_is_given_its_values_in_the_order_of_its_calls(
+    client: wukong.Client, count: int
+) -> None:
+    found = client.map(half, range(count))
+    assert client.attach(found[0].run).result(60) == [number / 2 for number in range(count)]
+
+
+@pytest.mark.usefixtures("nobody_follows")
+def test_who_comes_back_to_one_call_is_given_its_value_or_its_error(client: wukong.Client) -> None:
+    assert client.attach(client.submit(half, 3).run).result(60) == 1.5
+    with pytest.raises(ValueError, match="-1 is not to be halved"):
+        client.attach(client.submit(half, -1).run).result(60)
 
 
 def test_a_run_that_the_store_does_not_have_cannot_be_attached(client: wukong.Client) -> None:
