@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -146,15 +146,24 @@ def attach(run: str, come_back: Callable[[], Run]) -> Future:
 
 
 def gather(futures: Any) -> Any:
-    """Give the values of futures, in the nesting of lists, tuples and dicts that they come in."""
-    match futures:
-        case concurrent.futures.Future():
-            return futures.result()
-        case list() | tuple():
-            return type(futures)(gather(one) for one in futures)
-        case dict():
-            return {key: gather(one) for key, one in futures.items()}
+    """Give the values of futures, in the nesting of lists, tuples and dicts that they come in.
+
+    What has no future in it is given as it is; so is what is no plain list, tuple or dict.
+    """
+    if isinstance(futures, concurrent.futures.Future):
+        return futures.result()
+    kind = type(futures)
+    if kind is list or kind is tuple:
+        values = [gather(one) for one in futures]
+        return futures if _are_same(values, futures) else kind(values)
+    if kind is dict:
+        found = {key: gather(one) for key, one in futures.items()}
+        return futures if _are_same(found.values(), futures.values()) else found
     return futures
+
+
+def _are_same(values: Iterable[Any], before: Iterable[Any]) -> bool:
+    return all(value is one for value, one in zip(values, before, strict=True))
 
 
 class _Group:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import operator
 import threading
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -69,6 +71,29 @@ def test_what_is_done_first_comes_first(client: wukong.Client, tmp_path: Path) -
 def test_gathering_keeps_the_nesting(client: wukong.Client) -> None:
     one, two = client.map(abs, [-1, -2])
     assert client.gather({"a": [one, (two, 3)]}) == {"a": [1, (2, 3)]}
+
+
+class Point(NamedTuple):
+    x: int
+    y: int
+
+
+def test_an_argument_arrives_as_the_object_that_it_is(client: wukong.Client) -> None:
+    given = [Point(1, 2), OrderedDict(a=1), defaultdict(int, a=1), Counter("a"), [Point(3, 4)]]
+    calls = client.map(lambda value: (type(value).__name__, value), given)
+    names = ["Point", "OrderedDict", "defaultdict", "Counter", "list"]
+    assert client.gather(calls) == list(zip(names, given, strict=True))
+    assert client.submit(lambda a, b: (a, b), b=Point(1, 2), a={}).result(60) == ({}, Point(1, 2))
+
+
+def test_what_has_no_future_in_it_is_not_made_anew() -> None:
+    given = [{"a": [1, 2]}, (3, [])]
+    assert wukong.Client.gather(given) is given
+    done: Future[list[int]] = Future()
+    done.set_result([5])
+    gathered = wukong.Client.gather([given, {"b": (done,)}])
+    assert gathered == [given, {"b": ([5],)}]
+    assert gathered[0] is given
 
 
 def test_a_call_that_raises_is_repeated_as_often_as_asked(
