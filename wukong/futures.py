@@ -15,6 +15,7 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -25,7 +26,7 @@ from dask.core import flatten
 from wukong.graph.guarded import guarded_task
 from wukong.graph.normalise import Key, Normalised, normalise
 from wukong.runs import Run, raise_failure
-from wukong.storage.serialisation import Failure
+from wukong.storage.serialisation import Data, Failure, loads
 from wukong.view import table
 
 
@@ -199,8 +200,8 @@ def _follow(
 
     def deliver(keys: Sequence[Key]) -> None:
         assert run is not None  # noqa: S101 -- it calls this
-        for key, value in run.values(keys).items():
-            _complete(waiting.pop(key), run.id, value)
+        for key, data in run.data(keys).items():
+            _complete(waiting.pop(key), run.id, data)
 
     try:
         tasks = {
@@ -249,13 +250,24 @@ def _fail(future: Future, error: BaseException) -> None:
         future.set_exception(error)
 
 
-def _complete(future: Future, run: str, value: Any) -> None:
+def _complete(future: Future, run: str, data: Data) -> None:
+    """Give a future its value; one that cannot be read ends no other."""
     if not future.set_running_or_notify_cancel():
         return
-    if not isinstance(value, Failure):
-        future.set_result(value)
-        return
     try:
-        raise_failure(run, value)
-    except Exception as error:  # noqa: BLE001 - the user's own
+        value = _read(future.key, data)
+        if isinstance(value, Failure):
+            raise_failure(run, value)
+    except BaseException as error:  # noqa: BLE001 - the user's own, of whatever class
         future.set_exception(error)
+    else:
+        future.set_result(value)
+
+
+def _read(key: Key, data: Data) -> Any:
+    try:
+        return loads(data)
+    except Exception as error:
+        with suppress(Exception):
+            error.add_note(f"Wukong: the value of {key!r} cannot be unpickled here")
+        raise

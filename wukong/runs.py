@@ -20,7 +20,7 @@ from wukong.platform import tracing
 from wukong.platform.interface import Platform
 from wukong.platform.tracing import NOTHING, Untraced
 from wukong.storage import DataRef, RunState, RunStatus, Storage, StorageError
-from wukong.storage.serialisation import Failure, loads
+from wukong.storage.serialisation import Data, Failure, loads
 from wukong.submission import Manifest, RunError, Submitted, event_of
 from wukong.view import Rows, table
 
@@ -217,11 +217,22 @@ class Run:
         RunError
             If the store has lost one.
         """
+        return {key: loads(data) for key, data in self.data(keys).items()}
+
+    def data(self, keys: Collection[Key]) -> dict[Key, Data]:
+        """Read the values of roots that are done, as they are in the store.
+
+        Raises
+        ------
+        RunError
+            If the store has lost one.
+        """
         refs = self.refs(keys)
-        data = self._storage.read(self.id, list(refs.values()))
-        if any(one is None for one in data):
+        read = self._storage.read(self.id, list(refs.values()))
+        found = {key: one for key, one in zip(refs, read, strict=True) if one is not None}
+        if len(found) != len(refs):
             raise self._lost_results()
-        return {key: loads(one) for key, one in zip(refs, data, strict=True) if one is not None}
+        return found
 
     def refs(self, keys: Collection[Key]) -> dict[Key, DataRef]:
         """Say where the values of roots that are done are in the store.
@@ -393,9 +404,11 @@ def raise_failure(run: str, failure: Failure) -> None:
             f"task {failure.task!r} failed: {failure.message}",
             f"Remote traceback:\n{failure.traceback}" if failure.traceback else "",
         )
-    error.add_note(f"Wukong: task {failure.task!r} of run {run} failed in an Executor")
-    if failure.inputs:
-        error.add_note(f"It was given the values of {_listed(failure.inputs)}")
+    # The exception's class may take no notes.
+    with suppress(Exception):
+        error.add_note(f"Wukong: task {failure.task!r} of run {run} failed in an Executor")
+        if failure.inputs:
+            error.add_note(f"It was given the values of {_listed(failure.inputs)}")
     if failure.traceback:
         raise error from RemoteTraceback(failure.traceback)
     raise error

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import operator
+import os
+import sys
 import threading
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 import wukong
 from tests.conftest import until
-from wukong.runs import RunCancelledError
+from wukong.runs import RunCancelledError, TaskError
 
 
 @pytest.fixture(scope="module", params=["threads", "local"])
@@ -117,6 +120,72 @@ def test_a_call_that_raises_is_repeated_as_often_as_asked(
 def test_a_call_whose_argument_failed_fails_alike(client: wukong.Client) -> None:
     with pytest.raises(ValueError, match="5 is not to be halved"):
         client.submit(abs, client.submit(half, 5)).result(60)
+
+
+class Homesick:
+    """Cannot be unpickled where its call was asked for."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return refuse_in, (os.getpid(), "wukong-futures")
+
+
+def refuse_in(made: int, thread: str) -> str:
+    if os.getpid() != made or threading.current_thread().name == thread:
+        raise RuntimeError("not here")
+    return "home"
+
+
+class Speechless(Exception):
+    def __str__(self) -> str:
+        return str(self.detail)  # type: ignore[attr-defined]
+
+
+class Sealed(Exception):  # noqa: N818 - what is meant is that it takes no notes
+    def add_note(self, note: str) -> None:
+        raise AttributeError(note)
+
+
+def awkward(kind: str) -> Any:
+    match kind:
+        case "lock":
+            return threading.Lock()
+        case "homesick":
+            return Homesick()
+        case "exit":
+            sys.exit(3)
+        case "speechless":
+            raise Speechless
+        case "sealed":
+            raise Sealed
+    return kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "match"),
+    [
+        ("lock", TypeError, "pickle"),
+        ("homesick", RuntimeError, "not here"),
+        ("exit", TaskError, "SystemExit: 3"),
+        ("speechless", Speechless, ""),
+        ("sealed", Sealed, ""),
+    ],
+)
+def test_a_call_that_cannot_be_given_its_value_ends_nobody_else(
+    client: wukong.Client, kind: str, error: type[Exception], match: str
+) -> None:
+    first, odd, last = client.map(awkward, ["first", kind, "last"])
+    assert (first.result(60), last.result(60)) == ("first", "last")
+    found = odd.exception(60)
+    assert type(found) is error
+    if match:
+        assert match in str(found)
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_an_array_of_a_call_can_be_written_to(client: wukong.Client, size: int) -> None:
+    array = client.submit(np.zeros, size).result(60)
+    array += 1
+    assert array.sum() == size
 
 
 def test_a_call_that_nobody_wants_any_more_is_stopped(
