@@ -211,7 +211,8 @@ class Client:
             futures.Call((name, number), function, arguments, {})
             for number, arguments in enumerate(zip(*iterables, strict=False))
         ]
-        return futures.start(calls, self._begin(wanted), wanted.options.retries) if calls else []
+        begin, retries = self._begin(wanted), wanted.options.retries
+        return list(futures.start(calls, begin, retries)) if calls else []
 
     @staticmethod
     def gather(waiting: Any) -> Any:

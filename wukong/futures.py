@@ -97,12 +97,11 @@ class Call:
     keywords: Mapping[str, Any]
 
 
-def start(asked: Call | Sequence[Call], make_run: MakeRun, retries: int) -> list[Future]:
+def start(asked: Call | Sequence[Call], make_run: MakeRun, retries: int) -> Sequence[Future]:
     """Start a run of one call, or of several, and give their futures, at once."""
     calls = [asked] if isinstance(asked, Call) else asked
     group = _Group()
-    futures = [Future(call.key, group) for call in calls]
-    group.futures = futures
+    futures = group.watch([Future(call.key, group) for call in calls])
     # In the caller's context: there may be a span of its own in it.
     follow = threading.Thread(
         target=copy_context().run,
@@ -171,9 +170,18 @@ class _Group:
     """The futures of one run, and the run once there is one."""
 
     def __init__(self) -> None:
-        self.futures: list[Future] = []
         self.run: Run | None = None
         self.begun = threading.Event()
+        self._lock = threading.Lock()
+        self._open = 0
+        self._has_given_up = False
+
+    def watch(self, futures: Sequence[Future]) -> Sequence[Future]:
+        """Take these for the futures of the run."""
+        self._open = len(futures)
+        for future in futures:
+            future.add_done_callback(self._note)
+        return futures
 
     def begin(self, run: Run) -> Run:
         """Note the run; nobody may want it any more."""
@@ -182,9 +190,20 @@ class _Group:
         self.stop_if_unwanted()
         return run
 
+    @property
+    def is_unwanted(self) -> bool:
+        """Tell whether some futures were cancelled, and nobody waits for any other."""
+        return self._has_given_up and not self._open
+
     def stop_if_unwanted(self) -> None:
-        if self.run is not None and all(future.cancelled() for future in self.futures):
+        """Stop the run if what is left of it are calls that were given up."""
+        if self.run is not None and self.is_unwanted:
             self.run.cancel()
+
+    def _note(self, future: concurrent.futures.Future[Any]) -> None:
+        with self._lock:
+            self._open -= 1
+            self._has_given_up |= future.cancelled()
 
 
 def _follow(
@@ -202,8 +221,12 @@ def _follow(
         assert run is not None  # noqa: S101 -- it calls this
         for key, data in run.data(keys).items():
             _complete(waiting.pop(key), run.id, data)
+        if waiting:
+            group.stop_if_unwanted()
 
     try:
+        if group.is_unwanted:
+            raise concurrent.futures.CancelledError
         tasks = {
             call.key: guarded_task(
                 call.key,
@@ -227,8 +250,7 @@ def _follow(
 
 def _in_background(key: Key, follow: Callable[[_Group], Any]) -> Future:
     group = _Group()
-    future = Future(key, group)
-    group.futures = [future]
+    (future,) = group.watch([Future(key, group)])
 
     def complete() -> None:
         try:

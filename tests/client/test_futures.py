@@ -6,6 +6,7 @@ import operator
 import os
 import sys
 import threading
+import time
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
@@ -17,6 +18,8 @@ import pytest
 
 import wukong
 from tests.conftest import until
+from wukong.futures import Future as Call
+from wukong.futures import _Group
 from wukong.runs import RunCancelledError, TaskError
 
 
@@ -135,12 +138,12 @@ def refuse_in(made: int, thread: str) -> str:
     return "home"
 
 
-class Speechless(Exception):
+class SpeechlessError(Exception):
     def __str__(self) -> str:
         return str(self.detail)  # type: ignore[attr-defined]
 
 
-class Sealed(Exception):  # noqa: N818 - what is meant is that it takes no notes
+class SealedError(Exception):
     def add_note(self, note: str) -> None:
         raise AttributeError(note)
 
@@ -154,9 +157,9 @@ def awkward(kind: str) -> Any:
         case "exit":
             sys.exit(3)
         case "speechless":
-            raise Speechless
+            raise SpeechlessError
         case "sealed":
-            raise Sealed
+            raise SealedError
     return kind
 
 
@@ -166,8 +169,8 @@ def awkward(kind: str) -> Any:
         ("lock", TypeError, "pickle"),
         ("homesick", RuntimeError, "not here"),
         ("exit", TaskError, "SystemExit: 3"),
-        ("speechless", Speechless, ""),
-        ("sealed", Sealed, ""),
+        ("speechless", SpeechlessError, ""),
+        ("sealed", SealedError, ""),
     ],
 )
 def test_a_call_that_cannot_be_given_its_value_ends_nobody_else(
@@ -188,7 +191,7 @@ def test_an_array_of_a_call_can_be_written_to(client: wukong.Client, size: int) 
     assert array.sum() == size
 
 
-def test_a_call_that_nobody_wants_any_more_is_stopped(
+def test_a_call_that_nobody_wants_any_more_is_given_up(
     client: wukong.Client, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
@@ -199,6 +202,61 @@ def test_a_call_that_nobody_wants_any_more_is_stopped(
     assert "cancelled" in repr(future)
     # A thread cannot be stopped inside a task, only after it.
     gate.touch()
+
+
+def test_calls_are_stopped_when_nobody_waits_for_any_of_them_any_more(
+    client: wukong.Client, tmp_path: Path
+) -> None:
+    gate, marks = tmp_path / "gate", tmp_path / "marks"
+
+    def mark(number: int) -> int:
+        with marks.open("a") as file:
+            is_first = not file.tell()
+            file.write("x")
+        # What takes less than 2 ms may wait for the next one of its Executor.
+        time.sleep(0.02)
+        if not is_first:
+            until(gate.exists, "the gate", 20)
+        return number
+
+    calls = client.map(mark, range(20))
+    first = next(wukong.as_completed(calls, timeout=60))
+    rest = [call for call in calls if call is not first]
+    assert all(future.cancel() for future in rest)
+    gate.touch()
+    assert {*wukong.as_completed(rest, timeout=60)} == {*rest}
+    # Workers take what there is in order: after these there is nothing left of the calls.
+    client.gather([client.submit(abs, -1) for _ in range(4)])
+    assert len(marks.read_text()) <= 4, "the first, and those that had begun by then"
+
+
+def test_a_call_that_was_given_up_before_it_began_never_runs(
+    client: wukong.Client, tmp_path: Path
+) -> None:
+    gate, mark = tmp_path / "gate", tmp_path / "mark"
+    first = client.submit(wait_for, str(gate), 1)
+    second = client.submit(lambda _: mark.touch(), first)
+    second.cancel()
+    gate.touch()
+    assert [*wukong.as_completed([second], timeout=60)] == [second]
+    assert client.submit(abs, -1).result(60) == 1
+    assert not mark.exists()
+
+
+def test_giving_up_many_calls_takes_each_one_step() -> None:
+    steps = 0
+
+    class Counted(Call):
+        def cancelled(self) -> bool:
+            nonlocal steps
+            steps += 1
+            return super().cancelled()
+
+    group = _Group()
+    many = group.watch([Counted(number, group) for number in range(1_000)])
+    assert all(future.cancel() for future in many)
+    assert group.is_unwanted
+    assert steps <= len(many)
 
 
 def test_one_call_of_the_client_stops_all_its_runs(tmp_path: Path) -> None:
