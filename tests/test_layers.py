@@ -22,7 +22,7 @@ LAYERS = [
     {"wukong.compatibility", "wukong.modules"},
     {"wukong.progress", "wukong.submission", "wukong.view"},
     {"wukong.experience", "wukong.keeping"},
-    {"wukong.estimate", "wukong.following"},
+    {"wukong.estimate", "wukong.failing", "wukong.following"},
     {"wukong.ledger", "wukong.runs"},
     {"wukong.futures", "wukong.persisted"},
     {"wukong.client"},

@@ -23,6 +23,7 @@ from weakref import WeakSet
 
 import dask
 from dask.base import persist as dask_persist
+from dask.core import flatten
 from dask.local import get_sync
 
 from wukong import futures, history, persisted
@@ -129,14 +130,17 @@ class Client:
         if inside_function():
             # A task that computes something itself: another run would wait for its own thread.
             return get_sync(dsk, keys)
+        if not any(True for _ in flatten([keys])):
+            return get_sync({}, keys)
         begin = self._begin(self._following.changed(options))
-        run = begin(normalise(dsk, keys if isinstance(keys, list) else [keys]), keys)
-        run.wait()
-        return run.result()
+        with begin(normalise(dsk, keys if isinstance(keys, list) else [keys]), keys) as run:
+            run.wait()
+            return run.result()
 
     def compute(self, collection: Any, **options: Any) -> Future:
         """Compute a collection in the background, and give its future at once.
 
+        Of several, in a list or tuple, the future's value is the list of theirs; they are one run.
         The future's `run` names the run: with it, `attach` comes back to it if this process ends.
         """
         return futures.compute(collection, self._begin(self._following.changed(options)))
@@ -175,14 +179,8 @@ class Client:
                 collections, self.get, optimize_graph=optimize_graph, **options
             )
         begin = self._begin(self._following.changed(options))
-
-        def compute(graph: Normalised, keys: Any) -> Run:
-            run = begin(graph, keys)
-            run.wait()
-            return run
-
         storage, _ = self._connect()
-        return persisted.persist(collections, compute, storage, optimize_graph=optimize_graph)
+        return persisted.persist(collections, begin, storage, optimize_graph=optimize_graph)
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Future:
         """Call a function in an Executor, and give its future at once.
@@ -324,8 +322,9 @@ class Client:
             trace = tracing.begin("wukong.run", attributes={"wukong.run": name})
             with trace.here():
                 begun = submit(name, graph, keys, storage, platform, options, calls=calls)
-            watch = self._ledger.watch(followers, options, platform, begun)
-            return self._note(Run(begun, storage, platform, watch, self._keeper, trace))
+            with Run(begun, storage, platform, None, self._keeper, trace) as run:
+                run.watch = self._ledger.watch(followers, options, platform, begun)
+                return self._note(run)
 
         return begin
 

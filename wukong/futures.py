@@ -21,11 +21,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dask.base import compute as dask_compute
+from dask.base import is_dask_collection
 from dask.core import flatten
 
+from wukong.failing import raise_failure
 from wukong.graph.guarded import guarded_task
 from wukong.graph.normalise import Key, Normalised, normalise
-from wukong.runs import Run, raise_failure
+from wukong.runs import Run
 from wukong.storage.serialisation import Data, Failure, loads
 from wukong.view import table
 
@@ -114,17 +116,22 @@ def start(asked: Call | Sequence[Call], make_run: MakeRun, retries: int) -> Sequ
 
 
 def compute(collection: Any, make_run: MakeRun) -> Future:
-    """Compute a collection in a thread of its own."""
+    """Compute a collection, or several in a list, in a thread of its own."""
+    has_many = isinstance(collection, list | tuple)
+    collections = list(collection) if has_many else [collection]
 
     def follow(group: _Group) -> Any:
         def schedule(graph: Any, keys: Any, **_: Any) -> Any:
-            run = group.begin(make_run(normalise(graph, keys), keys))
-            run.wait()
-            return run.result()
+            with make_run(normalise(graph, keys), keys) as run:
+                group.begin(run)
+                run.wait()
+                return run.result()
 
-        return dask_compute(collection, scheduler=schedule)[0]
+        values = dask_compute(*collections, scheduler=schedule)
+        return list(values) if has_many else values[0]
 
-    name = next(iter(flatten(collection.__dask_keys__())), "compute")
+    keys = [one.__dask_keys__() for one in collections if is_dask_collection(one)]
+    name = next(flatten(keys), "compute")
     return _in_background(name, follow)
 
 
@@ -132,9 +139,10 @@ def attach(run: str, come_back: Callable[[], Run]) -> Future:
     """Follow a run that was begun elsewhere, in a thread of its own."""
 
     def follow(group: _Group) -> Any:
-        found = group.begin(come_back())
-        found.wait()
-        value = found.result()
+        with come_back() as found:
+            group.begin(found)
+            found.wait()
+            value = found.result()
         if not found.is_of_calls:
             return value[0] if found.has_many and len(value) == 1 else value
         for one in value if found.has_many else [value]:

@@ -25,7 +25,7 @@ from wukong.storage import Storage
 
 def persist(
     collections: Sequence[Any],
-    compute: Callable[[Normalised, Any], Run],
+    begin: Callable[[Normalised, Any], Run],
     storage: Storage,
     *,
     optimize_graph: bool,
@@ -34,19 +34,21 @@ def persist(
 
     Parameters
     ----------
-    compute
-        Has a graph computed, and gives its run when it is done.
+    begin
+        Begins the run of a graph.
     """
     graph = collections_to_expr(collections, optimize_graph).optimize()
     wanted = [list(flatten(keys)) for keys in graph.__dask_keys__()]
     keys = list(flatten(wanted))
-    run = compute(normalise(graph, keys, finalize_here=False), keys)
-    hold = Hold(run.id, storage)
+    with begin(normalise(graph, keys, finalize_here=False), keys) as run:
+        run.wait()
+        refs = run.refs(keys)
+        hold = Hold(run.id, storage)
+        run.keep()
     stored = {
         key: stored_task(key, fetch, run.id, ref.segment, ref.version, hold)
-        for key, ref in run.refs(keys).items()
+        for key, ref in refs.items()
     }
-    run.keep()
     return [
         _rebuilt(collection, {key: stored[key] for key in mine})
         for collection, mine in zip(collections, wanted, strict=True)

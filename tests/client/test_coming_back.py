@@ -23,8 +23,9 @@ import wukong
 from tests.conftest import until
 from wukong.config import Config, Store
 from wukong.platform.stored import StoredError
-from wukong.runs import Run, RunError
+from wukong.runs import Run
 from wukong.storage import RunState, open_storage
+from wukong.submission import RunError
 
 
 @pytest.fixture(scope="module", params=["threads", "local"])

@@ -18,9 +18,9 @@ import pytest
 
 import wukong
 from tests.conftest import until
+from wukong.failing import RunCancelledError, TaskError
 from wukong.futures import Future as Call
 from wukong.futures import _Group
-from wukong.runs import RunCancelledError, TaskError
 
 
 @pytest.fixture(scope="module", params=["threads", "local"])
