@@ -4,17 +4,17 @@
     for future in as_completed(futures):
         print(future.result())
 
-Each call of `submit` or `map` is one run; a thread follows it and completes each future as soon as
-its root is official. So a future is a `concurrent.futures.Future`: `wait`, `as_completed` and
-callbacks work. One that raises ends nobody else, unlike a task of a graph, and is retried where it
-runs.
+Each call of `submit` or `map` is one run, which is followed in the background (`followers`); each
+future is completed as soon as its root is official. So a future is a `concurrent.futures.Future`:
+`wait`, `as_completed` and callbacks work. One that raises ends nobody else, unlike a task of a
+graph, and is retried where it runs.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -25,10 +25,12 @@ from dask.base import is_dask_collection
 from dask.core import flatten
 
 from wukong.failing import raise_failure
+from wukong.followers import Followers
 from wukong.graph.guarded import guarded_task
 from wukong.graph.normalise import Key, Normalised, normalise
 from wukong.runs import Run
 from wukong.storage.serialisation import Data, Failure, loads
+from wukong.submission import RunError
 from wukong.view import table
 
 
@@ -99,23 +101,16 @@ class Call:
     keywords: Mapping[str, Any]
 
 
-def start(asked: Call | Sequence[Call], make_run: MakeRun, retries: int) -> Sequence[Future]:
+def start(
+    followers: Followers, asked: Call | Sequence[Call], make_run: MakeRun, retries: int
+) -> Sequence[Future]:
     """Start a run of one call, or of several, and give their futures, at once."""
-    calls = [asked] if isinstance(asked, Call) else asked
-    group = _Group()
-    futures = group.watch([Future(call.key, group) for call in calls])
-    # In the caller's context: there may be a span of its own in it.
-    follow = threading.Thread(
-        target=copy_context().run,
-        args=(_follow, asked, futures, group, make_run, retries),
-        name="wukong-futures",
-        daemon=True,
-    )
-    follow.start()
-    return futures
+    calls = _Calls(asked, make_run, retries)
+    followers.take(calls, calls.needs)
+    return calls.futures
 
 
-def compute(collection: Any, make_run: MakeRun) -> Future:
+def compute(followers: Followers, collection: Any, make_run: MakeRun) -> Future:
     """Compute a collection, or several in a list, in a thread of its own."""
     has_many = isinstance(collection, list | tuple)
     collections = list(collection) if has_many else [collection]
@@ -132,10 +127,10 @@ def compute(collection: Any, make_run: MakeRun) -> Future:
 
     keys = [one.__dask_keys__() for one in collections if is_dask_collection(one)]
     name = next(flatten(keys), "compute")
-    return _in_background(name, follow)
+    return _in_background(followers, name, follow)
 
 
-def attach(run: str, come_back: Callable[[], Run]) -> Future:
+def attach(followers: Followers, run: str, come_back: Callable[[], Run]) -> Future:
     """Follow a run that was begun elsewhere, in a thread of its own."""
 
     def follow(group: _Group) -> Any:
@@ -150,7 +145,7 @@ def attach(run: str, come_back: Callable[[], Run]) -> Future:
                 raise_failure(run, one)
         return list(value) if found.has_many else value
 
-    return _in_background(run, follow)
+    return _in_background(followers, run, follow)
 
 
 def gather(futures: Any) -> Any:
@@ -214,26 +209,35 @@ class _Group:
             self._has_given_up |= future.cancelled()
 
 
-def _follow(
-    asked: Call | Sequence[Call],
-    futures: Sequence[Future],
-    group: _Group,
-    make_run: MakeRun,
-    retries: int,
-) -> None:
-    calls = [asked] if isinstance(asked, Call) else asked
-    waiting = {call.key: future for call, future in zip(calls, futures, strict=True)}
-    run: Run | None = None
+class _Calls:
+    """The calls of one run, as they are begun and followed."""
 
-    def deliver(keys: Sequence[Key]) -> None:
-        assert run is not None  # noqa: S101 -- it calls this
-        for key, data in run.data(keys).items():
-            _complete(waiting.pop(key), run.id, data)
-        if waiting:
-            group.stop_if_unwanted()
+    def __init__(self, asked: Call | Sequence[Call], make_run: MakeRun, retries: int) -> None:
+        self._calls = [asked] if isinstance(asked, Call) else asked
+        self._keys = asked.key if isinstance(asked, Call) else [call.key for call in asked]
+        self._make_run = make_run
+        self._retries = retries
+        # In the caller's context: there may be a span of its own in it.
+        self._context = copy_context()
+        self._group = _Group()
+        self.futures = self._group.watch([Future(call.key, self._group) for call in self._calls])
+        self._waiting = {future.key: future for future in self.futures}
 
-    try:
-        if group.is_unwanted:
+    @property
+    def needs(self) -> Collection[concurrent.futures.Future[Any]]:
+        """Futures among the arguments."""
+        return {
+            future
+            for call in self._calls
+            for future in _futures_in([call.arguments, dict(call.keywords)])
+        }
+
+    def begin(self) -> Run:
+        """Begin the run; what the calls need is done."""
+        return self._context.run(self._begin)
+
+    def _begin(self) -> Run:
+        if self._group.is_unwanted:
             raise concurrent.futures.CancelledError
         tasks = {
             call.key: guarded_task(
@@ -241,22 +245,42 @@ def _follow(
                 call.function,
                 gather(call.arguments),
                 gather(dict(call.keywords)),
-                retries,
+                self._retries,
             )
-            for call in calls
+            for call in self._calls
         }
-        keys = asked.key if isinstance(asked, Call) else list(tasks)
-        run = group.begin(make_run(Normalised(tasks, frozenset(tasks), {}), keys, calls=True))
-        run.wait(deliver)
-        run.end()
-    except BaseException as error:  # noqa: BLE001 - whoever waits for a future is to raise it
-        for future in waiting.values():
-            _fail(future, error)
-    finally:
-        group.begun.set()
+        graph = Normalised(tasks, frozenset(tasks), {})
+        return self._group.begin(self._make_run(graph, self._keys, calls=True))
+
+    def deliver(self, keys: Sequence[Key]) -> None:
+        """Complete the futures of these calls."""
+        run = self._group.run
+        # A store that has lost its last writes tells of a root again.
+        wanted = [key for key in keys if key in self._waiting]
+        if run is None or not wanted:
+            return
+        for key, data in run.data(wanted).items():
+            _complete(self._waiting.pop(key), run.id, data)
+        if self._waiting:
+            self._group.stop_if_unwanted()
+
+    def end(self, error: BaseException | None) -> None:
+        """Have the futures that are left raise why."""
+        for future in self._waiting.values():
+            _fail(future, error or RunError(f"the call {future.key!r} has no value"))
+        self._group.begun.set()
 
 
-def _in_background(key: Key, follow: Callable[[_Group], Any]) -> Future:
+def _futures_in(value: Any) -> Iterator[concurrent.futures.Future[Any]]:
+    """Give the futures that `gather` would wait for."""
+    if isinstance(value, concurrent.futures.Future):
+        yield value
+    elif type(value) in {list, tuple, dict}:
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _futures_in(one)
+
+
+def _in_background(followers: Followers, key: Key, follow: Callable[[_Group], Any]) -> Future:
     group = _Group()
     (future,) = group.watch([Future(key, group)])
 
@@ -266,12 +290,13 @@ def _in_background(key: Key, follow: Callable[[_Group], Any]) -> Future:
             if future.set_running_or_notify_cancel():
                 future.set_result(value)
         except BaseException as error:  # noqa: BLE001 - whoever waits for the future is to raise it
-            _fail(future, error)
+            _fail(future, followers.blame(error))
         finally:
             group.begun.set()
 
-    run = copy_context().run
-    threading.Thread(target=run, args=(complete,), name="wukong-futures", daemon=True).start()
+    # In the caller's context: there may be a span of its own in it.
+    context = copy_context()
+    followers.run(lambda: context.run(complete))
     return future
 
 

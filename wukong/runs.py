@@ -286,6 +286,8 @@ class Run:
 
     def cancel(self) -> None:
         """Stop the run: one write, which every Executor meets with its next step."""
+        if self._is_over:
+            return
         self._storage.stop(self.id, RunState.CANCELLED)
 
     def keep(self) -> None:

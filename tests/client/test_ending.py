@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import operator
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -12,6 +17,10 @@ import dask.array as da
 import pytest
 
 import wukong
+from tests.conftest import until
+from wukong import followers
+from wukong.connection import ClientError
+from wukong.failing import RunCancelledError
 from wukong.runs import Run
 from wukong.storage import Storage
 
@@ -91,3 +100,106 @@ def test_several_collections_are_computed_in_one_run_in_the_background(
     assert client.compute(both).result(60) == [4.0, 3]
     assert client.compute([]).result(60) == []
     assert client.compute(tuple(both[1:])).result(60) == [3]
+
+
+def following() -> list[threading.Thread]:
+    return [one for one in threading.enumerate() if one.name == followers.THREAD]
+
+
+def test_futures_that_are_left_when_their_client_is_closed_say_so() -> None:
+    client = wukong.Client(wukong.Config(), platform="local", workers=1)
+    begun = [client.submit(time.sleep, 60) for _ in range(3)]
+    background = client.compute(dask.delayed(time.sleep)(60))
+    assert all(future.run for future in [*begun, background])
+    never: Future[int] = Future()
+    waiting = client.submit(abs, never)
+    just_now = client.submit(time.sleep, 60)
+    client.close()
+    for future in [*begun, background, waiting, just_now]:
+        assert isinstance(future.exception(0), RunCancelledError)
+    assert client._storage is None, "nothing was opened again"
+    assert not following()
+    never.set_result(1)
+    client.close()
+
+
+def test_closing_a_client_before_its_first_call_has_begun_leaves_nothing() -> None:
+    client = wukong.Client(wukong.Config(), platform="local", workers=1)
+    future = client.submit(abs, -1)
+    client.close()
+    assert future.exception(0) is None or isinstance(future.exception(0), RunCancelledError)
+    assert client._platform is None
+    assert not following()
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda client: client.submit(abs, -1),
+        lambda client: client.map(abs, [-1]),
+        lambda client: client.compute(dask.delayed(abs)(-1)),
+        lambda client: client.persist(dask.delayed(abs)(-1)),
+        lambda client: client.attach("0" * 32),
+        lambda client: client.__enter__(),
+        lambda client: dask.delayed(abs)(-1).compute(scheduler=client),
+    ],
+)
+def test_a_client_that_was_closed_computes_nothing(use: Callable[[wukong.Client], Any]) -> None:
+    with wukong.Client(wukong.Config(), platform="threads", workers=1) as client:
+        pass
+    with pytest.raises(ClientError, match="was closed"):
+        use(client)
+    assert client._storage is None
+
+
+FORKED = """
+import os, sys
+import dask, wukong
+from wukong.connection import ClientError
+
+if __name__ == "__main__":
+    with wukong.Client(wukong.Config(), platform="local", workers=1) as client:
+        assert client.submit(abs, -1).result(60) == 1
+        child = os.fork()
+        if not child:
+            try:
+                dask.delayed(abs)(-1).compute()
+            except ClientError as error:
+                print(error, flush=True)
+            client.close()
+            os._exit(0)
+        os.waitpid(child, 0)
+        print(client.submit(abs, -2).result(60), flush=True)
+"""
+
+
+def test_a_process_that_was_forked_computes_nothing_with_its_parents_client(tmp_path: Path) -> None:
+    program = tmp_path / "forked.py"
+    program.write_text(FORKED)
+    done = subprocess.run(
+        [sys.executable, program], capture_output=True, text=True, timeout=100, check=True
+    )
+    first, *_, last = done.stdout.splitlines()
+    assert "from which this one was forked" in first
+    assert last == "2", "the workers of the parent live on"
+
+
+def test_many_calls_are_followed_by_few_threads(
+    client: wukong.Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(followers, "MOST_BEGINNING", 1)
+    monkeypatch.setattr(followers, "MOST_FOLLOWING", 2)
+    gate = tmp_path / "gate"
+
+    def wait(number: int) -> int:
+        until(gate.exists, "the gate")
+        return number
+
+    calls = [client.submit(wait, number) for number in range(20)]
+    after = client.submit(sum, calls)
+    assert len({call.run for call in calls}) == len(calls)
+    assert len(following()) <= 3
+    gate.touch()
+    assert client.gather(calls) == list(range(20))
+    assert after.result(60) == sum(range(20))
+    until(lambda: not following(), "the threads to end")
