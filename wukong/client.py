@@ -180,8 +180,8 @@ class Client:
                 collections, self.get, optimize_graph=optimize_graph, **options
             )
         begin = self._begin(self._following.changed(options))
-        storage, _ = self._connect()
-        return persisted.persist(collections, begin, storage, optimize_graph=optimize_graph)
+        hold = self._connection.hold
+        return persisted.persist(collections, begin, hold, optimize_graph=optimize_graph)
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Future:
         """Call a function in an Executor, and give its future at once.

@@ -15,6 +15,7 @@ from wukong.config import Config, ConfigError
 from wukong.errors import WukongError
 from wukong.opening import located, open_platform
 from wukong.platform.interface import Platform
+from wukong.platform.stored import Hold, Holds
 from wukong.platform.traced import traced
 from wukong.stack.valkey import EmbeddedValkey
 from wukong.storage import Storage, is_valkey, open_storage
@@ -44,6 +45,7 @@ class Connection:
         self.is_closed = False
         self.storage: Storage | None = None
         self.platform: Platform | None = None
+        self._holds: Holds | None = None
 
     @property
     def is_of_parent(self) -> bool:
@@ -84,13 +86,19 @@ class Connection:
                 self._process = os.getpid()
             return self.storage, self.platform
 
+    def hold(self, run: str) -> Hold:
+        """Keep the values of a run in the store until nothing refers to what this gives."""
+        self.check()
+        assert self._holds is not None  # noqa: S101 -- there is a run
+        return self._holds.hold(run)
+
     def refuse(self) -> None:
         """Open nothing any more; what is being opened is waited for."""
         with self._lock:
             self.is_closed = True
 
     def close(self) -> None:
-        """Close store and platform, and stop embedded servers."""
+        """Drop what is held, close store and platform, and stop embedded servers."""
         self._resources.close()
         self.storage = self.platform = None
 
@@ -100,6 +108,8 @@ class Connection:
         self._on_store(url)
         storage = traced(open_storage(url, config.store.signing_key))
         self._resources.callback(storage.close)
+        self._holds = Holds(storage)
+        self._resources.callback(self._holds.close)
         storage.ping()
         platform = open_platform(config, url, storage, self._queue_beside(url))
         self._resources.callback(platform.close)

@@ -20,13 +20,12 @@ from wukong.graph.normalise import Normalised, normalise
 from wukong.graph.stored import stored_task
 from wukong.platform.stored import Hold, fetch
 from wukong.runs import Run
-from wukong.storage import Storage
 
 
 def persist(
     collections: Sequence[Any],
     begin: Callable[[Normalised, Any], Run],
-    storage: Storage,
+    hold: Callable[[str], Hold],
     *,
     optimize_graph: bool,
 ) -> list[Any]:
@@ -36,6 +35,8 @@ def persist(
     ----------
     begin
         Begins the run of a graph.
+    hold
+        Keeps the values of a run in the store, as long as what it gives is referred to.
     """
     graph = collections_to_expr(collections, optimize_graph).optimize()
     wanted = [list(flatten(keys)) for keys in graph.__dask_keys__()]
@@ -43,10 +44,10 @@ def persist(
     with begin(normalise(graph, keys, finalize_here=False), keys) as run:
         run.wait()
         refs = run.refs(keys)
-        hold = Hold(run.id, storage)
+        held = hold(run.id)
         run.keep()
     stored = {
-        key: stored_task(key, fetch, run.id, ref.segment, ref.version, hold)
+        key: stored_task(key, fetch, run.id, ref.segment, ref.version, held)
         for key, ref in refs.items()
     }
     return [

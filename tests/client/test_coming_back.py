@@ -80,8 +80,52 @@ def test_what_nobody_refers_to_any_more_leaves_the_store(
     assert store.status(run).state is RunState.DONE
     del x
     gc.collect()
+    until(lambda: store.status(run).state is None, "the run to go")
+    store.close()
+
+
+def test_what_is_kept_leaves_the_store_when_its_client_is_closed(valkey_url: str) -> None:
+    config = Config(store=Store(url=valkey_url))
+    with wukong.Client(config, platform="threads", workers=1) as client:
+        x = client.persist(da.ones(4, chunks=2))
+        (run,) = {arg.run for task in x.dask.values() for arg in task.args if hasattr(arg, "run")}
+    store = open_storage(valkey_url)
     assert store.status(run).state is None
     store.close()
+    with pytest.raises(StoredError, match="its client ended"):
+        x.compute(scheduler="sync")
+
+
+def test_garbage_that_is_found_in_the_middle_of_a_call_to_the_store_ends_that_call(
+    valkey_url: str,
+) -> None:
+    config = Config(store=Store(url=valkey_url))
+    with wukong.Client(config, platform="threads", workers=1) as client:
+        storage: Any = client._connect()[0]
+        pool = storage.nodes._seed.connection_pool
+        make_connection = pool.make_connection
+
+        def collecting() -> Any:
+            gc.collect()
+            return make_connection()
+
+        box: dict[str, Any] = {"x": client.persist(da.ones(4, chunks=2))}
+        (run,) = {
+            arg.run for task in box["x"].dask.values() for arg in task.args if hasattr(arg, "run")
+        }
+        box["box"] = box
+        gc.disable()
+        try:
+            del box
+            pool.make_connection = collecting
+            pool._available_connections.clear()
+            asking = threading.Thread(target=storage.ping, daemon=True)
+            asking.start()
+            asking.join(20)
+            assert not asking.is_alive(), "it waits for itself"
+        finally:
+            gc.enable()
+        until(lambda: storage.status(run).state is None, "the run to go")
 
 
 def test_a_persisted_value_that_is_gone_is_named(client: wukong.Client, valkey_url: str) -> None:
