@@ -11,6 +11,9 @@ from wukong.submission import RunError
 SHOWN = 5
 """How many keys an error names."""
 
+LINE = 500
+"""So many characters of an error's text are kept."""
+
 
 class TaskError(RunError):
     """A task raised an exception that cannot be brought back; its text is in the message."""
@@ -25,6 +28,25 @@ class RemoteTraceback(Exception):  # noqa: N818 - it is a text to chain to an er
 
     def __str__(self) -> str:
         return f"\n\n{self.args[0]}"
+
+
+def outcome_of(error: BaseException | None) -> str:
+    """Say in a word how a run has ended, as in the record's `Summary`."""
+    if error is None:
+        return "done"
+    is_failure = isinstance(error, Exception) and not isinstance(error, RunCancelledError)
+    return "failed" if is_failure else "cancelled"
+
+
+def line_of(error: BaseException | None) -> str:
+    """Say in a line what ended a run; also of an error whose text cannot be had."""
+    if error is None:
+        return ""
+    text = ""
+    with suppress(Exception):
+        text = str(error)
+    first, *_ = text.splitlines() or [""]
+    return f"{type(error).__name__}: {first}"[:LINE]
 
 
 def raise_failure(run: str, failure: Failure) -> None:

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from wukong.callbacks import Watch
-from wukong.failing import RunCancelledError, raise_failure
+from wukong.failing import RunCancelledError, line_of, outcome_of, raise_failure
 from wukong.graph.normalise import Key, Normalised, assemble
 from wukong.keeping import End, Keeper
 from wukong.messages import ExecutorEvent
@@ -39,9 +39,6 @@ STALL_SECONDS = 1200.0
 """If nothing has begun or finished for this long, and Executors are missing, nothing will: no
 invocation lasts longer than 900 s.
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
-
-
-LINE = 500
 
 
 class Run:
@@ -389,19 +386,4 @@ class Run:
         if self._keeper is None or submitted is None or not self._manifest.options.record:
             return
         lost = sum(map(len, self._lost.values()))
-        self._keeper.keep(submitted, self._storage, End(_outcome(error), _line(error), lost))
-
-
-def _outcome(error: BaseException | None) -> str:
-    if error is None:
-        return "done"
-    is_failure = isinstance(error, Exception) and not isinstance(error, RunCancelledError)
-    return "failed" if is_failure else "cancelled"
-
-
-def _line(error: BaseException | None) -> str:
-    """Say in a line what ended a run."""
-    if error is None:
-        return ""
-    first, *_ = str(error).splitlines() or [""]
-    return f"{type(error).__name__}: {first}"[:LINE]
+        self._keeper.keep(submitted, self._storage, End(outcome_of(error), line_of(error), lost))

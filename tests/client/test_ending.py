@@ -22,7 +22,8 @@ from wukong import followers
 from wukong.connection import ClientError
 from wukong.failing import RunCancelledError
 from wukong.runs import Run
-from wukong.storage import Storage
+from wukong.storage import DataRef, Storage
+from wukong.submission import Manifest, Submitted
 
 
 @pytest.fixture
@@ -86,6 +87,50 @@ def test_a_run_is_ended_if_it_cannot_be_watched(
     with pytest.raises(KeyboardInterrupt):
         dask.delayed(abs)(-1).compute()
     assert storage_of(client).runs() == []
+
+
+class Walked(dict[int, Any]):
+    """Counts how often all of it is looked at."""
+
+    walks = 0
+
+    def items(self) -> Any:
+        self.walks += 1
+        return super().items()
+
+    def __iter__(self) -> Iterator[int]:
+        self.walks += 1
+        return super().__iter__()
+
+
+def test_a_value_is_found_without_a_look_at_all_others(client: wukong.Client) -> None:
+    storage, platform = client._connect()
+    roots = Walked({number: ("call", number) for number in range(100)})
+    targets, options = platform.targets(), client.config.run
+    run = Run(Submitted("r", Manifest(roots, {}, [], targets, options)), storage, platform)
+    run._refs = {number: DataRef(number, "0.1.t") for number in roots}
+    roots.walks = 0
+    for key in list(roots.values()):
+        assert run.refs([key])
+    assert roots.walks == 0
+
+
+class SpeechlessError(Exception):
+    def __str__(self) -> str:
+        return str(self.detail)  # type: ignore[attr-defined]
+
+
+def test_a_run_that_ends_with_an_error_without_a_text_leaves_nothing(
+    client: wukong.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def speechless(*_: Any, **__: Any) -> Any:
+        raise SpeechlessError
+
+    monkeypatch.setattr(Run, "data", speechless)
+    with pytest.raises(SpeechlessError):
+        dask.delayed(abs)(-1).compute()
+    assert storage_of(client).runs() == []
+    assert client.record().summary.error == "SpeechlessError: "
 
 
 def test_nothing_asked_is_answered_as_by_dask(client: wukong.Client) -> None:
