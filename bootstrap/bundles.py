@@ -41,19 +41,20 @@ def check(
         That names the bundle, what is wrong and what to do.
     """
     for bundle in bundles:
-        _check_python(bundle, executor, where)
+        _check_target(bundle, executor, where)
     _check_room(bundles, executor, where)
     for bundle in bundles:
         _check_parts(around, bundle, where)
 
 
-def _check_python(bundle: BundleFields, executor: Configuration, where: str) -> None:
-    if executor.runtime != f"python{bundle.python}":
+def _check_target(bundle: BundleFields, executor: Configuration, where: str) -> None:
+    built, runs = f"python{bundle.python}", executor.runtime
+    if (runs, executor.architecture) != (built, bundle.architecture):
         raise PackageError(
-            f"{where}: bundle {bundle.name} was built for python{bundle.python}, and the Executor "
-            f"runs {executor.runtime}.",
-            f"Build the package for {executor.runtime}, or set the runtime to "
-            f"python{bundle.python}.",
+            f"{where}: bundle {bundle.name} was built for {built} on {bundle.architecture}, and "
+            f"the Executor runs {runs} on {executor.architecture}.",
+            f"Build the package for {runs} on {executor.architecture}, or set runtime and "
+            f"architecture to {built} and {bundle.architecture}.",
         )
 
 

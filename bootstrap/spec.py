@@ -230,6 +230,7 @@ class BundleFields(Wishes):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
     python: Annotated[str, Field(pattern=r"^3\.1[1-9]$")]
+    architecture: Architecture
     unpacked: Annotated[int, Field(ge=1)]
     modules: tuple[str, ...]
     versions: dict[str, str]

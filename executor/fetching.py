@@ -174,7 +174,9 @@ class Reader:
                 failed = str(error)
             if len(data) >= end - begin:
                 return data
-            self._sleep(random.uniform(0.5, 1.0) * BACKOFF_SECONDS * 2.0**attempt)  # noqa: S311 - spreads retries
+            if attempt < ATTEMPTS:
+                spread = random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries
+                self._sleep(spread * BACKOFF_SECONDS * 2.0**attempt)
         raise BundleError(
             f"bundle {self._bundle.name}: bytes {begin} to {end} of {self._source.where(part.key)} "
             f"did not come in {ATTEMPTS} attempts: {failed or f'{len(data)} bytes came'}",
@@ -188,7 +190,9 @@ class Reader:
             return BundleError(
                 f"bundle {self._bundle.name}: {where} may not be read, or is not there: {error}",
                 f"The Executor's role needs s3:GetObject on bundles/* of the package bucket, which "
-                f"the template gives: update the stack; then see that {part.key} is there.",
+                f"the template gives: update the stack; then see that {part.key} is there."
+                if where.startswith("s3://")
+                else "Make the file readable for the user of this process.",
             )
         return BundleError(
             f"bundle {self._bundle.name}: {where} is not there",

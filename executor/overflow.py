@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, cast
 
 from wukong.platform.context import inside_function, settings
 from wukong.platform.lines import Lines
-from wukong.platform.overflow import PLACE, OverflowBundle, bundles_here, check_python
+from wukong.platform.overflow import PLACE, OverflowBundle, bundles_here, check_target
 from wukong.storage.notes import Place
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Overflow:
         from executor.unpacking import private, unpack
 
         began = time.monotonic()
-        check_python(bundle)
+        check_target(bundle)
         folder, is_new = unpack(
             bundle,
             lambda: Reader(bundle, source_of(self._place)),

@@ -21,6 +21,7 @@ def entry(**changes: Any) -> dict[str, Any]:
     return {
         "name": "dask-ml",
         "python": "3.13",
+        "architecture": "x86_64",
         "unpacked": 600 << 20,
         "modules": ["dask_ml"],
         "versions": {"dask-ml": "2025.1.0"},
@@ -116,9 +117,18 @@ def test_disk_that_an_event_takes_away_is_refused_too(account: Account) -> None:
     assert "needs 856 MB" in answer["error"]["message"]
 
 
-def test_a_bundle_for_another_python_is_refused(account: Account) -> None:
-    error = refused(account, bundled("2", python="3.11"))
-    assert "built for python3.11, and the Executor runs python3.13" in error["message"]
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"python": "3.11"}, "python3.11 on x86_64"),
+        ({"architecture": "arm64"}, "python3.13 on arm64"),
+    ],
+)
+def test_a_bundle_for_another_python_or_processor_is_refused(
+    account: Account, other: dict[str, str], told: str
+) -> None:
+    error = refused(account, bundled("2", **other))
+    assert f"built for {told}, and the Executor runs python3.13 on x86_64" in error["message"]
 
 
 @pytest.mark.parametrize(
@@ -130,6 +140,7 @@ def test_a_bundle_for_another_python_is_refused(account: Account) -> None:
         {"parts": [{"key": PART, "digest": "abc", "size": 1}]},
         {"unpacked": 0},
         {"python": "2.7"},
+        {"architecture": "sparc"},
         {"name": "a/b"},
         {"more": 1},
     ],

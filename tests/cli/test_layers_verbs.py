@@ -115,6 +115,23 @@ def test_package_builds_layers_and_names_them_in_the_packages_manifest(tmp_path:
     assert "are left" in done.stderr
 
 
+def test_package_builds_bundles_and_leaves_none_of_an_earlier_time(tmp_path: Path) -> None:
+    (tmp_path / "few.txt").write_text("idna\n")
+    done = wukong("package", "--here", "--bundle", "few=few.txt", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (row,) = [line.split() for line in done.stdout.splitlines() if line.split()[1:2] == ["idna"]]
+    manifest = tmp_path / "dist" / "wukong.json"
+    with zipfile.ZipFile(tmp_path / "dist" / "deployment.zip") as package:
+        assert manifest.read_bytes() == package.read("wukong.json")
+    (bundle,) = json.loads(manifest.read_text())["bundles"]
+    assert (bundle["name"], bundle["versions"]) == ("few", {"idna": row[2]})
+    assert float(row[3]) == pytest.approx(bundle["unpacked"] / 1e6, abs=0.06)
+    for part in bundle["parts"]:
+        assert (tmp_path / "dist" / part["key"]).stat().st_size == part["size"]
+    assert wukong("package", cwd=tmp_path).returncode == 0
+    assert not manifest.exists()
+
+
 def test_a_package_without_layers_has_no_manifest(tmp_path: Path) -> None:
     assert wukong("package", cwd=tmp_path).returncode == 0
     with zipfile.ZipFile(tmp_path / "dist" / "deployment.zip") as package:

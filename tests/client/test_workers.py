@@ -6,7 +6,17 @@ import os
 import subprocess
 import sys
 
+import wukong
 from tests.conftest import until
+
+# As text, as a function of this module would load this module, and with it what tests need.
+LOADED = "[one for one in ('numpy', 'pandas', 'boto3') if one in __import__('sys').modules]"
+
+
+def test_a_run_of_plain_python_loads_nothing_that_its_tasks_do_not_need(valkey_url: str) -> None:
+    config = wukong.Config().changed("store", url=valkey_url)
+    with wukong.Client(config, platform="local", workers=1) as client:
+        assert client.submit(eval, LOADED).result() == []
 
 
 def test_a_worker_whose_client_died_while_it_started_ends_without_taking_an_event(

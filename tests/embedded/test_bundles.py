@@ -25,7 +25,6 @@ from wukong.packaging.target import Target
 from wukong.packaging.vendor import BROUGHT, DEPLOYMENT
 from wukong.platform.overflow import BundleError, OverflowBundle
 from wukong.stack.cloudformation import Stack
-from wukong.stack.embedded import EmbeddedAws
 from wukong.stack.releases import Releases
 
 pytestmark = pytest.mark.embedded
@@ -184,7 +183,7 @@ def test_what_a_bundle_has_is_known_before_a_run_starts(
 
 
 def test_a_bundle_that_was_damaged_in_the_bucket_ends_the_run_with_what_to_do(
-    client: wukong.Client, releases: Releases, aws: EmbeddedAws, bundles: list[OverflowBundle]
+    client: wukong.Client, releases: Releases, package: Path, bundles: list[OverflowBundle]
 ) -> None:
     part = bundles[0].parts[0]
     s3 = boto3.client("s3")
@@ -195,7 +194,10 @@ def test_a_bundle_that_was_damaged_in_the_bucket_ends_the_run_with_what_to_do(
         with pytest.raises(BundleError, match="bundle tiny: .* damaged or another file") as caught:
             dask.delayed(import_anew)(bundles[0].digest).compute(scheduler=client)
     finally:
-        s3.put_object(Bucket=releases.bucket, Key=part.key, Body=good)
+        # What the error says to do.
+        releases.upload(package)
+    found = s3.get_object(Bucket=releases.bucket, Key=part.key)["Body"].read()
+    assert found == good
     assert part.digest in str(caught.value)
     assert "wukong deploy" in str(caught.value)
     s3.delete_object(Bucket=releases.bucket, Key=part.key)

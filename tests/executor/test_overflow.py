@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -18,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from executor import unpacking
+from executor import fetching, unpacking
 from executor.fetching import ATTEMPTS, Folder, Reader, source_of
 from executor.overflow import Overflow
 from executor.unpacking import private, unpack
@@ -243,11 +244,13 @@ def test_what_a_process_left_that_was_killed_is_removed(
     assert (folder / "tinypack" / "data.txt").read_text() == "data beside the code\n"
 
 
-def test_a_bundle_for_another_python_is_refused(
-    tiny: OverflowBundle, place: Path, base: Path
+@pytest.mark.parametrize("changes", [{"python": "3.99"}, {"architecture": "sparc"}])
+def test_a_bundle_for_another_python_or_processor_is_refused(
+    tiny: OverflowBundle, place: Path, base: Path, changes: dict[str, str]
 ) -> None:
-    other = replace(tiny, python="3.99")
-    with pytest.raises(BundleError, match=r"built for Python 3\.99, and this is") as caught:
+    other = replace(tiny, **changes)
+    told = f"built for Python {other.python} on {other.architecture}, and this is {tiny.python}"
+    with pytest.raises(BundleError, match=re.escape(told)) as caught:
         Overflow([other], f"file:{place}", base).need(other)
     assert "wukong package --runtime python3" in caught.value.hint
 
@@ -300,6 +303,18 @@ def test_a_download_that_was_cut_off_is_read_on_from_there(
     size = tiny.parts[0].size
     # What came of the first answer was not asked for again.
     assert s3.ranges == [(0, size), (size // 2, size), (size // 2 + (size - size // 2) // 2, size)]
+
+
+def test_a_part_is_read_in_ranges_side_by_side(
+    tiny: OverflowBundle, base: Path, s3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "RANGE_BYTES", 200)
+    folder, _ = unpack(tiny, lambda: from_s3(tiny), private(base))
+    assert (folder / "tinypack" / "deep.py").is_file()
+    size = tiny.parts[0].size
+    expected = [(begin, min(begin + 200, size)) for begin in range(0, size, 200)]
+    assert len(expected) > 2
+    assert sorted(s3.ranges) == expected
 
 
 def test_a_download_that_is_always_cut_off_ends(tiny: OverflowBundle, base: Path, s3: Any) -> None:

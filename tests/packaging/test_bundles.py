@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,8 @@ from tests.executor.overflow import SOURCES, tiny_bundle
 from wukong.cli.layers import parted
 from wukong.packaging import overflow
 from wukong.packaging.build import build_deployment, manifest_of
-from wukong.packaging.layers import LayerError, build_with_bundles, share_with_bundles
-from wukong.packaging.overflow import build_bundle, modules_in
+from wukong.packaging.layers import LayerError, build, share_with_bundles
+from wukong.packaging.overflow import build_bundle, check_storage, modules_in
 from wukong.packaging.requirements import Wanted, wanted
 from wukong.packaging.resolve import Chosen, Resolution
 from wukong.packaging.target import Target
@@ -51,17 +53,33 @@ def asked(name: str, *requirements: str) -> Wanted:
 def test_layers_get_all_that_they_need_and_bundles_the_rest() -> None:
     layers, bundles = [asked("dask"), asked("numpy")], [asked("learn", "learn", "toolz", "numpy")]
     shares = share_with_bundles(layers, bundles, RESOLUTION)
-    found = {name: [one.name for one in mine] for name, mine in shares.items()}
+    assert names_of(shares.layers) == {"dask": ["dask", "toolz"], "numpy": ["numpy"]}
     # Though the bundle names toolz itself: what a layer needs is there without it.
-    assert found == {
-        "dask": ["dask", "toolz"],
-        "numpy": ["numpy"],
-        "learn": ["joblib", "learn", "pandas"],
-    }
+    assert names_of(shares.bundles) == {"learn": ["joblib", "learn", "pandas"]}
+
+
+def names_of(shares: Mapping[str, Sequence[Chosen]]) -> dict[str, list[str]]:
+    return {name: [one.name for one in mine] for name, mine in shares.items()}
+
+
+def test_what_is_assumed_is_in_no_bundle_and_in_the_layers_all_the_same() -> None:
+    layers, assumed = [asked("all", "dask", "numpy")], [asked("numpy"), asked("dask")]
+    shares = share_with_bundles(layers, [asked("learn")], RESOLUTION, assumed)
+    assert names_of(shares.layers) == {"all": ["dask", "numpy", "toolz"]}
+    assert names_of(shares.bundles) == {"learn": ["joblib", "learn", "pandas"]}
+    alone = share_with_bundles([asked("dask")], [asked("learn")], RESOLUTION, assumed)
+    assert names_of(alone.layers) == {"dask": ["dask", "toolz"]}
+    assert "numpy" not in names_of(alone.bundles)["learn"]
+
+
+def test_a_layer_and_a_bundle_of_one_name_are_two() -> None:
+    shares = share_with_bundles([asked("ml", "dask")], [asked("ml", "learn")], RESOLUTION)
+    assert names_of(shares.layers) == {"ml": ["dask", "toolz"]}
+    assert names_of(shares.bundles) == {"ml": ["joblib", "learn", "numpy", "pandas"]}
 
 
 def test_a_bundle_for_which_nothing_is_left_is_refused() -> None:
-    with pytest.raises(LayerError, match="nothing is left for layer learn"):
+    with pytest.raises(LayerError, match="nothing is left for learn"):
         share_with_bundles([asked("all", "learn")], [asked("learn")], RESOLUTION)
 
 
@@ -77,7 +95,7 @@ def test_a_bundle_is_built_of_wheels_beside_the_layers(tmp_path: Path) -> None:
     assumed = wanted([f"base={small}"])
     more = tmp_path / "more.txt"
     more.write_text("joblib\nthreadpoolctl\n")
-    built = build_with_bundles((), wanted([f"over={more}"]), HERE, tmp_path, assumed)
+    built = build((), HERE, tmp_path, wanted([f"over={more}"]), assumed)
     (bundle,) = built.bundles
     assert bundle.modules == {"threadpoolctl"}
     assert set(bundle.versions) == {"threadpoolctl"}
@@ -124,12 +142,21 @@ def test_a_bundle_of_nothing_is_refused(tmp_path: Path) -> None:
         build_bundle("empty", {}, {}, HERE, tmp_path)
 
 
-def test_a_bundle_that_no_function_has_the_disk_for_is_refused(
+def test_bundles_that_no_function_has_the_disk_for_together_are_refused(tmp_path: Path) -> None:
+    large = replace(tiny_bundle(tmp_path), unpacked=6 << 30)
+    check_storage([large])
+    with pytest.raises(BundleError, match="more than the 10,240 MB that a function may") as caught:
+        check_storage([large, replace(large, name="other")])
+    assert "tiny 6,144 MB, other 6,144 MB" in caught.value.message
+
+
+def test_bundles_that_are_too_large_are_not_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(overflow, "MOST_STORAGE_MB", 200)
+    (tmp_path / "few.txt").write_text("idna\n")
     with pytest.raises(BundleError, match="more than the 200 MB that a function may have"):
-        tiny_bundle(tmp_path)
+        build((), HERE, tmp_path, wanted([f"few={tmp_path / 'few.txt'}"]))
 
 
 def test_the_package_names_its_bundles_and_asks_for_the_disk(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from wukong.cli.where import stack_of
 from wukong.config import Config, load_config
 from wukong.errors import WukongError
 from wukong.packaging.build import build_bootstrap, build_deployment
+from wukong.packaging.layers import check_fit
 from wukong.packaging.target import Target
 from wukong.stack.cloudformation import Stack
 from wukong.stack.embedded import is_in_use
@@ -111,9 +112,9 @@ def deploy(out: Output, wishes: Wishes) -> None:
             deployment = build_deployment(target, zipped, names, built.bundles)
             package = deployment.path
             if built.layers:
-                layers.show(out, deployment, built.layers)
+                layers.show(out, deployment, built.layers, check_fit(deployment, built.layers))
             if built.bundles:
-                layers.show_bundles(out, built.bundles)
+                layers.show_bundles(out, built)
         bootstrap = build_bootstrap(target, folder / "bootstrap.zip")
         if network := network_of(given):
             ensure_network(out, network, where, template_file(NETWORK_TEMPLATE), given)

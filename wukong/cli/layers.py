@@ -10,14 +10,8 @@ from wukong.cli.output import Output
 from wukong.config import Packages
 from wukong.errors import WukongError
 from wukong.packaging.archive import Archive
-from wukong.packaging.layers import (
-    MOST,
-    Built,
-    Layer,
-    LayerError,
-    build_with_bundles,
-    check_fit,
-)
+from wukong.packaging.layers import MOST, Built, Layer, LayerError
+from wukong.packaging.layers import build as build_layers
 from wukong.packaging.requirements import name_of, split, wanted
 from wukong.packaging.sizes import UNZIPPED_BYTES
 from wukong.packaging.target import Target
@@ -140,19 +134,13 @@ def build(
         return Built(())
     told = [f"layer {one.name}" for one in asked] + [f"bundle {one.name}" for one in over]
     out.say(f"Building {', '.join(told)} for {target}.")
-    named = {one.name for one in (*asked, *over)}
-    assumed = wanted([name for name in NEEDED if name not in named]) if over else ()
-    return build_with_bundles(asked, over, target, folder, assumed)
+    # Executors on AWS have these in any case, so no bundle need hold them.
+    assumed = wanted(NEEDED) if over else ()
+    return build_layers(asked, target, folder, over, assumed)
 
 
-def show(out: Output, deployment: Archive, layers: Sequence[Layer]) -> None:
-    """Print what is in the layers, and what is left of the limit.
-
-    Raises
-    ------
-    LayerError
-        If it is less than nothing; the table is printed before.
-    """
+def show(out: Output, deployment: Archive, layers: Sequence[Layer], left: int) -> None:
+    """Print what is in the layers, and how many bytes are left of the limit."""
     rows = [
         (layer.name, part.name, part.version, _mb(part.zipped), _mb(part.unzipped))
         for layer in layers
@@ -166,27 +154,26 @@ def show(out: Output, deployment: Archive, layers: Sequence[Layer]) -> None:
             f"{one.path}: {_mb(one.size)} MB ({_mb(one.unzipped_size)} MB), left out "
             f"{_mb(sum(layer.left_out.values()))} MB\nsha256 {one.sha256}"
         )
-    left = check_fit(deployment, layers)
     out.say(
         f"{deployment.path.name} with {len(layers)} of {MOST} layers: "
         f"{_mb(UNZIPPED_BYTES - left)} MB unzipped of {_mb(UNZIPPED_BYTES)}; {_mb(left)} are left."
     )
 
 
-def show_bundles(out: Output, bundles: Sequence[OverflowBundle]) -> None:
-    """Print what is in overflow bundles, and the disk that they take of a function."""
+def show_bundles(out: Output, built: Built) -> None:
+    """Print what is in overflow bundles, the largest first, and the disk that they take."""
     rows = [
-        (bundle.name, name, version)
-        for bundle in bundles
-        for name, version in sorted(bundle.versions.items())
+        (bundle.name, name, bundle.versions[name], _mb(size))
+        for bundle in built.bundles
+        for name, size in sorted(built.unpacked[bundle.name].items(), key=lambda one: -one[1])
     ]
-    out.table("Overflow bundles", ("bundle", "distribution", "version"), rows)
-    for bundle in bundles:
+    out.table("Overflow bundles", ("bundle", "distribution", "version", "MB"), rows)
+    for bundle in built.bundles:
         out.say(
             f"{bundle.name}: {_mb(bundle.size)} MB in {len(bundle.parts)} parts "
             f"({_mb(bundle.unpacked)} MB unpacked), digest {bundle.digest}"
         )
-    out.say(f"Executors get {storage_mb(bundles):,} MB of ephemeral storage for them.")
+    out.say(f"Executors get {storage_mb(built.bundles):,} MB of ephemeral storage for them.")
 
 
 def described_bundle(bundle: OverflowBundle) -> dict[str, object]:

@@ -10,6 +10,7 @@ from wukong.cli.output import Output
 from wukong.config import Packages, load_config
 from wukong.packaging.archive import Archive
 from wukong.packaging.build import build_all, manifest_of
+from wukong.packaging.layers import check_fit
 from wukong.packaging.sizes import sizes_of
 from wukong.packaging.target import Target
 from wukong.platform.overflow import MANIFEST
@@ -51,11 +52,13 @@ def package(
     for archive in archives:
         _show(out, archive)
     if built.layers:
-        layers.show(out, archives[0], built.layers)
+        layers.show(out, archives[0], built.layers, check_fit(archives[0], built.layers))
+    manifest = folder / MANIFEST
+    manifest.unlink(missing_ok=True)
     if built.bundles:
         # For workers of this machine, which have no code folder of their own.
-        (folder / MANIFEST).write_bytes(manifest_of(names, built.bundles))
-        layers.show_bundles(out, built.bundles)
+        manifest.write_bytes(manifest_of(names, built.bundles))
+        layers.show_bundles(out, built)
     out.say(f"Built for {target}.")
     out.give(
         {

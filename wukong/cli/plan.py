@@ -20,8 +20,8 @@ from wukong.cli.storing import network_of
 from wukong.cli.where import stack_of
 from wukong.config import load_config
 from wukong.packaging.build import build_deployment
+from wukong.packaging.layers import Built, check_fit
 from wukong.packaging.target import Target
-from wukong.platform.overflow import OverflowBundle
 from wukong.stack.cloudformation import Stack
 from wukong.stack.releases import Releases
 from wukong.stack.stores import kind_of
@@ -41,7 +41,7 @@ def plan(out: Output, wishes: Wishes) -> None:
     names = layers.names_of(references)
     with tempfile.TemporaryDirectory() as folder:
         built = layers.build(out, references, wishes.target(config), Path(folder), over)
-        code = _code_sha256(wishes, wishes.target(config), names, built.bundles)
+        code = _code_sha256(wishes, wishes.target(config), names, built)
     if found is None:
         lines = [f"stack {where.name} would be created", *_network(where, given)]
         lines += [f"parameter {k}: {_shown(k, v)}" for k, v in sorted(given.items())]
@@ -109,16 +109,22 @@ def _without_code(template: str) -> list[str]:
     return [line for line in template.splitlines() if not line.strip().startswith("CodeUri:")]
 
 
-def _code_sha256(
-    wishes: Wishes, target: Target, names: Sequence[str], bundles: Sequence[OverflowBundle]
-) -> str:
-    """Give the hash of the package, as Lambda knows it; it is built if it was not given."""
+def _code_sha256(wishes: Wishes, target: Target, names: Sequence[str], built: Built) -> str:
+    """Give the hash of the package, as Lambda knows it; it is built if it was not given.
+
+    Raises
+    ------
+    LayerError
+        If it does not fit with its layers.
+    """
     if wishes.package is not None:
         data = wishes.package.read_bytes()
     else:
         with tempfile.TemporaryDirectory() as folder:
             zipped = Path(folder) / "deployment.zip"
-            data = build_deployment(target, zipped, names, bundles).path.read_bytes()
+            deployment = build_deployment(target, zipped, names, built.bundles)
+            check_fit(deployment, built.layers)
+            data = deployment.path.read_bytes()
     return base64.b64encode(hashlib.sha256(data).digest()).decode()
 
 

@@ -1,4 +1,4 @@
-"""Packages for Lambda: deployment.zip (Executor and Invoker), bootstrap.zip, and layers.
+"""Packages for Lambda: deployment.zip (Executor and Invoker), bootstrap.zip, layers and bundles.
 
 target        which Python, processor and system a zip is for
 vendor        third-party distributions for a target, as a tree of files
@@ -12,5 +12,6 @@ complaint     what pip says when it cannot choose, in our words
 wheels        their wheels, fetched once, and what is in them
 strip         what of a wheel a run never needs
 layers        the layers' zips
+overflow      a bundle's parts, and its entry of the manifest
 sizes         what is in a zip and how large, as a table
 """

@@ -44,11 +44,6 @@ class Archive:
 def write(files: Mapping[str, Path], out: Path, level: int = 9) -> Archive:
     """Write files, by their names in the zip, and describe the result.
 
-    Parameters
-    ----------
-    level
-        How hard zlib tries, from 1 to 9.
-
     The zip appears at `out` complete or not at all.
 
     Parameters

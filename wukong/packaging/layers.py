@@ -13,7 +13,7 @@ import os
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,7 +23,7 @@ from wukong.errors import WukongError
 from wukong.packaging import archive, wheels
 from wukong.packaging.archive import Archive
 from wukong.packaging.bytecode import bytecode_of, in_place
-from wukong.packaging.overflow import build_bundle
+from wukong.packaging.overflow import build_bundle, check_storage
 from wukong.packaging.requirements import Wanted
 from wukong.packaging.resolve import Chosen, Resolution, resolve
 from wukong.packaging.sizes import UNZIPPED_BYTES, Part, parts_of
@@ -74,22 +74,38 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What was built of what was asked for: layers, and overflow bundles for the rest."""
+    """What was built of what was asked for: layers, and overflow bundles for the rest.
+
+    Attributes
+    ----------
+    unpacked
+        For each bundle by name, the bytes of each of its distributions.
+    """
 
     layers: tuple[Layer, ...]
     bundles: tuple[OverflowBundle, ...] = ()
+    unpacked: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
-def build_layers(wanted: Sequence[Wanted], target: Target, folder: Path) -> tuple[Layer, ...]:
-    """Write layers as `build_with_bundles` does, without bundles."""
-    return build_with_bundles(wanted, (), target, folder).layers
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Which distributions each layer gets, and each bundle, by their names."""
+
+    layers: Mapping[str, tuple[Chosen, ...]]
+    bundles: Mapping[str, tuple[Chosen, ...]]
+
+    @property
+    def names(self) -> set[str]:
+        """All distributions that somebody gets."""
+        every = (*self.layers.values(), *self.bundles.values())
+        return {one.name for mine in every for one in mine}
 
 
-def build_with_bundles(
+def build(
     wanted: Sequence[Wanted],
-    bundled: Sequence[Wanted],
     target: Target,
     folder: Path,
+    bundled: Sequence[Wanted] = (),
     assumed: Sequence[Wanted] = (),
 ) -> Built:
     """Write `layers/NAME.zip` for each layer into a folder, and `layers.json` that lists them.
@@ -106,32 +122,36 @@ def build_with_bundles(
     Raises
     ------
     LayerError
-        If there are too many, or one would be empty.
+        If one would be empty.
+    BundleError
+        If bundles are more than the disk of a function may hold.
     ResolveError, WheelError, PipError
         If their wheels cannot be had.
     """
-    if len(wanted) > MOST:
-        names = ", ".join(one.name for one in wanted)
-        raise LayerError(
-            f"{len(wanted)} layers are too many: {names}",
-            f"A function has {MOST} at most; put several into one: NAME=requirements.txt.",
-        )
     resolution = resolve([*wanted, *assumed, *bundled], target)
-    shares = share_with_bundles([*wanted, *assumed], bundled, resolution)
-    elsewhere = {one.name for name in assumed for one in shares.pop(name.name)}
-    resolution = resolution.without(elsewhere)
+    shares = share_with_bundles(wanted, bundled, resolution, assumed)
+    resolution = resolution.without(resolution.chosen.keys() - shares.names)
     found = wheels.fetch(resolution.chosen.values(), target)
     with tempfile.TemporaryDirectory() as scratch:
         contents = _unpacked(resolution, found, Path(scratch))
         layers = _together(
-            lambda one: _write(one.name, shares[one.name], contents, target, folder, Path(scratch)),
-            wanted,
+            lambda share: _write(*share, contents, target, folder, Path(scratch)),
+            shares.layers.items(),
         )
         bundles = tuple(
-            _bundle(one.name, shares[one.name], contents, target, folder) for one in bundled
+            _bundle(*share, contents, target, folder) for share in shares.bundles.items()
         )
+        check_storage(bundles)
+        unpacked = {
+            name: {one.name: _bytes(contents[one.name]) for one in chosen}
+            for name, chosen in shares.bundles.items()
+        }
     write_lock(layers, target, folder)
-    return Built(layers, bundles)
+    return Built(layers, bundles, unpacked)
+
+
+def _bytes(unpacked: Unpacked) -> int:
+    return sum(file.stat().st_size for file in unpacked.files.values())
 
 
 def _bundle(
@@ -147,12 +167,25 @@ def _bundle(
 
 
 def share_with_bundles(
-    wanted: Sequence[Wanted], bundled: Sequence[Wanted], resolution: Resolution
-) -> dict[str, tuple[Chosen, ...]]:
-    """Share among layers all that they need, and among bundles the rest."""
-    first = resolution.reached(one for layer in wanted for one in layer.requirements)
-    rest = resolution.chosen.keys() - first
-    return share(wanted, resolution, first) | share(bundled, resolution, rest)
+    wanted: Sequence[Wanted],
+    bundled: Sequence[Wanted],
+    resolution: Resolution,
+    assumed: Sequence[Wanted] = (),
+) -> Shares:
+    """Share among layers all that they need, and among bundles what nobody has then.
+
+    Parameters
+    ----------
+    assumed
+        What Executors have from elsewhere; layers have what they need of it all the same.
+    """
+    mine, elsewhere = _needs(wanted, resolution), _needs(assumed, resolution)
+    rest = resolution.chosen.keys() - mine - elsewhere
+    return Shares(share(wanted, resolution, mine), share(bundled, resolution, rest))
+
+
+def _needs(asking: Sequence[Wanted], resolution: Resolution) -> set[str]:
+    return set(resolution.reached(one for each in asking for one in each.requirements))
 
 
 def share(
@@ -170,7 +203,7 @@ def share(
     Raises
     ------
     LayerError
-        If nothing is left for a layer.
+        If nothing is left for one.
     """
     named = {layer.name: _named(layer) for layer in wanted}
     needs = {layer.name: resolution.reached(layer.requirements) for layer in wanted}
@@ -183,7 +216,7 @@ def share(
     for name, mine in shares.items():
         if not mine:
             raise LayerError(
-                f"nothing is left for layer {name}: Lambda's runtime, the deployment package or "
+                f"nothing is left for {name}: Lambda's runtime, the deployment package or "
                 "another layer has all that it asks for",
                 "Leave it out.",
             )

@@ -10,7 +10,7 @@ others. A part is named by its own digest: what has not changed is uploaded once
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
@@ -64,7 +64,7 @@ def build_bundle(
     Raises
     ------
     BundleError
-        If there are no modules in it, or if it is larger than the disk of a function may be.
+        If there are no modules in it.
     """
     modules = modules_in(files)
     if not modules:
@@ -80,21 +80,27 @@ def build_bundle(
                 enumerate(_cut(sizes)),
             )
         )
-    bundle = OverflowBundle(
+    return OverflowBundle(
         name=name,
         python=target.python,
+        architecture=target.architecture,
         unpacked=sum(sizes.values()),
         modules=modules,
         versions=versions,
         parts=parts,
     )
-    if storage_mb([bundle]) > MOST_STORAGE_MB:
-        raise BundleError(
-            f"bundle {name} has {bundle.unpacked >> 20:,} MB unpacked; with {HEADROOM_MB} MB "
-            f"beside it that is more than the {MOST_STORAGE_MB:,} MB that a function may have",
-            "Leave packages out.",
-        )
-    return bundle
+
+
+def check_storage(bundles: Sequence[OverflowBundle]) -> None:
+    """Refuse bundles that together are larger than the disk of a function; raises `BundleError`."""
+    if storage_mb(bundles) <= MOST_STORAGE_MB:
+        return
+    told = ", ".join(f"{one.name} {one.unpacked >> 20:,} MB" for one in bundles)
+    raise BundleError(
+        f"bundles are too large unpacked ({told}); with {HEADROOM_MB} MB beside them that is more "
+        f"than the {MOST_STORAGE_MB:,} MB that a function may have",
+        "Leave packages out.",
+    )
 
 
 def modules_in(files: Mapping[str, Path]) -> frozenset[str]:

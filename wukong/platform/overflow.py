@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -68,8 +69,8 @@ class OverflowBundle:
     ----------
     name
         What it was made for, such as `dask-ml`.
-    python
-        The minor version that it was built for: `3.13`.
+    python, architecture
+        The minor version of Python and the processor that it was built for: `3.13`, `arm64`.
     unpacked
         Bytes of all its files.
     modules
@@ -82,6 +83,7 @@ class OverflowBundle:
 
     name: str
     python: str
+    architecture: str
     unpacked: int
     modules: frozenset[str]
     versions: Mapping[str, str]
@@ -102,6 +104,7 @@ class OverflowBundle:
         return {
             "name": self.name,
             "python": self.python,
+            "architecture": self.architecture,
             "unpacked": self.unpacked,
             "modules": sorted(self.modules),
             "versions": dict(sorted(self.versions.items())),
@@ -116,6 +119,7 @@ class OverflowBundle:
         return cls(
             name=field_of(entry, "name", str),
             python=field_of(entry, "python", str),
+            architecture=field_of(entry, "architecture", str),
             unpacked=field_of(entry, "unpacked", int),
             modules=frozenset(field_of(entry, "modules", list)),
             versions=field_of(entry, "versions", dict),
@@ -180,11 +184,16 @@ def _unreadable(where: str, error: Exception) -> BundleError:
     )
 
 
-def check_python(bundle: OverflowBundle) -> None:
-    """Refuse a bundle for another Python than this; raises `BundleError`."""
-    here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    if bundle.python != here:
+def check_target(bundle: OverflowBundle) -> None:
+    """Refuse a bundle for another Python or processor than this; raises `BundleError`."""
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    # As Lambda calls them; `platform` would take some milliseconds to be imported.
+    machine = os.uname().machine
+    architecture = {"aarch64": "arm64", "amd64": "x86_64"}.get(machine, machine)
+    if (bundle.python, bundle.architecture) != (python, architecture):
         raise BundleError(
-            f"bundle {bundle.name} was built for Python {bundle.python}, and this is {here}",
-            f"Build it again: `wukong package --runtime python{here}`, and deploy.",
+            f"bundle {bundle.name} was built for Python {bundle.python} on {bundle.architecture}, "
+            f"and this is {python} on {architecture}",
+            f"Build it again: `wukong package --runtime python{python} --arch {architecture}`, and "
+            "deploy.",
         )

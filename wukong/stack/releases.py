@@ -133,7 +133,7 @@ class Releases:
         """
         parts = [part for bundle in bundles_of(package) for part in bundle.parts]
         for part in self.missing_parts(parts):
-            self._upload_part(package.parent / part.key, part.key)
+            self._upload_part(package.parent / part.key, part)
         data = package.read_bytes()
         known = {} if noted is None else noted.metadata
         answer = self._s3.put_object(
@@ -148,21 +148,16 @@ class Releases:
         return Upload(str(answer["VersionId"]), code)
 
     def missing_parts(self, parts: Iterable[Part]) -> list[Part]:
-        """Give those parts of bundles that the bucket lacks, or has in another size."""
-        return [part for part in parts if self._size(part.key) != part.size]
+        """Give those parts of bundles that the bucket lacks, or has with other bytes."""
+        return [part for part in parts if not self._has(part.key, part.digest)]
 
-    def _size(self, key: str) -> int | None:
-        head = self._head(key)
-        return None if head is None else int(head["ContentLength"])
-
-    def _upload_part(self, file: Path, key: str) -> None:
+    def _upload_part(self, file: Path, part: Part) -> None:
         if not file.is_file():
             raise BundleError(
                 f"{file} is not there, a part of an overflow bundle that the package names",
                 "Keep the folder bundles/ beside the package, as `wukong package` writes it.",
             )
-        # In several connections, where it is large.
-        self._s3.upload_file(str(file), self.bucket, key)
+        self._put(part.key, file, part.digest)
 
     def noted(self) -> Noted:
         """Give what the newest package was deployed with, as far as it was noted."""
@@ -179,19 +174,21 @@ class Releases:
         """
         if self.has_layer(name, sha256):
             return False
-        with zipped.open("rb") as body:
-            self._s3.put_object(
-                Bucket=self.bucket,
-                Key=_layer_key(name),
-                Body=body,
-                ChecksumSHA256=_base64(sha256),
-            )
+        self._put(_layer_key(name), zipped, sha256)
         return True
 
     def has_layer(self, name: str, sha256: str) -> bool:
         """Tell whether the bucket has a layer's zip with these bytes."""
-        head = self._head(_layer_key(name))
+        return self._has(_layer_key(name), sha256)
+
+    def _has(self, key: str, sha256: str) -> bool:
+        head = self._head(key)
         return head is not None and bool(head.get("ChecksumSHA256") == _base64(sha256))
+
+    def _put(self, key: str, file: Path, sha256: str) -> None:
+        checksum = _base64(sha256)
+        with file.open("rb") as body:
+            self._s3.put_object(Bucket=self.bucket, Key=key, Body=body, ChecksumSHA256=checksum)
 
     def _head(self, key: str) -> Mapping[str, Any] | None:
         """Look an object up; None if there is none."""
