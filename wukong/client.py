@@ -44,7 +44,7 @@ from wukong.platform.traced import traced
 from wukong.record import RunRecord
 from wukong.runs import Run
 from wukong.stack.valkey import EmbeddedValkey
-from wukong.storage import Storage, StorageError, is_valkey, open_storage
+from wukong.storage import Storage, StorageError, open_storage, store_kind
 from wukong.submission import submit
 from wukong.view import client_html, client_text
 
@@ -392,7 +392,7 @@ class Client:
 
     def _queue_beside(self, url: str) -> str | None:
         """Start a Valkey for the queue of worker processes, if the store is none."""
-        if self.config.platform != "local" or is_valkey(url):
+        if self.config.platform != "local" or store_kind(url) == "valkey":
             return None
         return self._open.enter_context(EmbeddedValkey()).url
 

@@ -126,7 +126,7 @@ def test_a_conflict_without_end_is_one_clear_error(
     bucket: BucketObjects, name: str, large: int
 ) -> None:
     last = "complete_multipart_upload" if large == PART else "put_object"
-    bucket._client.faults[last] = [refusal("ConditionalRequestConflict")] * 2
+    bucket._client.faults[last] = [refusal("ConditionalRequestConflict")] * 3
     with pytest.raises(StorageError, match="still being written"):
         bucket.put(name, VALUE)
     assert unfinished(bucket) == []

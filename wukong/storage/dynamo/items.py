@@ -41,10 +41,6 @@ from dataclasses import dataclass
 from wukong.storage.dynamo.table import Item, Key
 from wukong.storage.interface import DataRef, Lineage
 
-INLINE_BYTES = 4096
-"""Up to this size an output is in its segment's item, and comes with a claim. Writing so much costs
-five write units, and an object as much as eight (docs/storage.md)."""
-
 FIXED_BYTES = 640
 """Up to this size what is fixed is in the segment's item, which then mostly stays below 1 KB: each
 change of it is then one write unit."""

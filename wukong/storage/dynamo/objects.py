@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Protocol
 
 from wukong.storage.dynamo.table import client_for, reached
-from wukong.storage.dynamo.together import Together
+from wukong.storage.dynamo.together import Together, chunks
 from wukong.storage.interface import StorageError
 from wukong.storage.serialisation import Packed, cut
 
@@ -83,15 +83,13 @@ class BucketObjects(Objects):
         """
         from botocore.exceptions import ClientError
 
-        for pause in CONFLICT_PAUSES:
+        for pause in (0.0, *CONFLICT_PAUSES):
+            time.sleep(pause)
             try:
-                write()
+                return write()
             except ClientError as error:
                 if error.response["Error"]["Code"] != CONFLICT:
                     raise
-                time.sleep(pause)
-            else:
-                return
         raise StorageError(
             f"bucket {self._bucket}: {name} is still being written by an earlier call",
             "S3 is disturbed: the run goes on when the lease of this Executor is over.",
@@ -164,18 +162,18 @@ class BucketObjects(Objects):
         boto3 repeats the call until its reply begins, and not what is read of it after that.
         """
         for _ in range(READS - 1):
+            body = self._call("get_object", name, **where)["Body"]
             with suppress(StorageError):
-                return self._read(name, **where)
-        return self._read(name, **where)
+                return self._read(body)
+        return self._read(self._call("get_object", name, **where)["Body"])
 
-    def _read(self, name: str, **where: str) -> bytes:
-        body = self._call("get_object", name, **where)["Body"]
+    def _read(self, body: Any) -> bytes:
         with self._reached():
             return bytes(body.read())
 
     def delete(self, names: Sequence[str]) -> None:
-        for first in range(0, len(names), DELETE_KEYS):
-            keys = [{"Key": self._prefix + one} for one in names[first : first + DELETE_KEYS]]
+        for some in chunks(names, DELETE_KEYS):
+            keys = [{"Key": self._prefix + one} for one in some]
             self._call("delete_objects", None, Delete={"Objects": keys, "Quiet": True})
 
     def names(self, start: str) -> list[str]:
