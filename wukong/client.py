@@ -36,7 +36,7 @@ from wukong.futures import Future
 from wukong.graph.normalise import Normalised, normalise
 from wukong.keeping import Keeper, Surroundings
 from wukong.ledger import Ledger
-from wukong.opening import located, open_platform, workers_of
+from wukong.opening import check_kept, located, open_platform, workers_of
 from wukong.platform import tracing
 from wukong.platform.context import inside_function
 from wukong.platform.interface import Platform
@@ -97,6 +97,7 @@ class Client:
         self._ledger = Ledger(self.config)
         self._open = ExitStack()
         self._opening = threading.Lock()
+        self._located = self.config
         self._storage: Storage | None = None
         self._platform: Platform | None = None
         # A run that nobody follows any more is of no concern here.
@@ -317,6 +318,7 @@ class Client:
 
         def begin(graph: Normalised, keys: Any) -> Run:
             storage, platform = self._connect()
+            check_kept(options, self._located.store)
             self._ledger.check_memory(options, platform)
             self._ledger.check_budget(options, platform, lambda: self._estimate(graph, options))
             name = uuid.uuid4().hex
@@ -379,7 +381,7 @@ class Client:
     def _connect(self) -> tuple[Storage, Platform]:
         with self._opening:
             if self._storage is None or self._platform is None:
-                config = located(self.config)
+                config = self._located = located(self.config)
                 url = config.store.url or self._embedded_store()
                 self._ledger.stored_at(url)
                 self._storage = traced(open_storage(url, config.store.signing_key))
@@ -402,9 +404,10 @@ class Client:
                 return f"memory://{id(self)}"
             case "local":
                 return self._open.enter_context(EmbeddedValkey()).url
+        asked = self.config.aws_lambda.retrieve_function_names_from_cloudformation
+        why = "the stack does not say where its store is" if asked else "there is no stack to ask"
         raise ConfigError(
-            "store.url is not set, and there is no stack to ask: on aws, client and Executors meet "
-            "in one store",
+            f"store.url is not set, and {why}: on aws, client and Executors meet in one store",
             "Name the stack (aws_lambda in docs/config.md), or set store.url in wukong-config.yaml "
             "(or WUKONG_STORE_URL) to the URL that the functions have.",
         )

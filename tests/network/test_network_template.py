@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import string
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from importlib.resources import files
 from typing import Any
 
 import dask
@@ -14,10 +18,12 @@ from valkey import Valkey
 from valkey.exceptions import NoPermissionError
 
 import wukong
+from tests.storage import test_contract
 from tests.templates import Template
 from wukong.config import Config
 from wukong.stack.valkey import EmbeddedValkey
-from wukong.storage import open_storage
+from wukong.storage import Arrival, NewRun, Storage, open_storage
+from wukong.storage.valkey import ValkeyStorage
 
 NAME = "template-network.yaml"
 MORE = ("CloudFormation", "SecretsManager", "XRay")
@@ -142,6 +148,50 @@ def test_a_graph_runs_with_the_rights_of_the_caches_user(guarded: str) -> None:
     storage.ping()
     assert isinstance(storage.runs(), list)
     storage.close()
+
+
+class Noting(ValkeyStorage):
+    """A store that notes which operations of its script are called."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        # A cache is on another machine.
+        self._mapped = None
+        self.called: set[str] = set()
+
+    def _call_all(
+        self, run: str, calls: Sequence[tuple[Any, ...]], before: Sequence[tuple[Any, ...]] = ()
+    ) -> list[list[Any]]:
+        self.called |= {call[0] for call in calls}
+        return super()._call_all(run, calls, before)
+
+
+def arrive_in_pages(storage: Storage, run: str) -> None:
+    """Make an output official that very many wait for."""
+    children = range(1, 301)
+    references = [len(children), *(1 for _ in children)]
+    inputs: list[tuple[int, ...]] = [(), *((0,) for _ in children)]
+    storage.create(NewRun(run, [b""] * len(inputs), inputs, references, [0]))
+    lineage = test_contract.begin(storage, run, 0).lineage
+    arrival = Arrival(0, b"", False, (), tuple((child, 1) for child in children), last=False)
+    arrived = storage.arrive(run, lineage, arrival)
+    assert len(arrived.here) + len(arrived.handed_off) == len(children)
+
+
+def test_each_operation_of_the_script_is_within_the_rights_of_the_caches_user(
+    guarded: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The contract of all stores holds there, also for values that are lists of chunks."""
+    with closing(Noting(guarded)) as storage:
+        arrive_in_pages(storage, uuid.uuid4().hex)
+        steps = [step for name, step in vars(test_contract).items() if name.startswith("test_")]
+        for step in steps:
+            known = {"storage": storage, "monkeypatch": monkeypatch, "chunk": 70_000}
+            wanted = inspect.signature(step).parameters
+            given = {name: known.get(name) or uuid.uuid4().hex for name in wanted}
+            step(**given)
+        script = files("wukong.storage").joinpath("protocol.lua").read_text()
+        assert storage.called == set(re.findall(r"^function operation\.(\w+)", script, re.M))
 
 
 @pytest.mark.parametrize(

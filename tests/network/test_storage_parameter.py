@@ -105,7 +105,7 @@ def test_what_a_run_leaves_expires_in_table_and_bucket() -> None:
     assert expiry == {"AttributeName": "expires", "Enabled": True}
     (rule,) = found.properties("StoreBucket")["LifecycleConfiguration"]["Rules"]
     assert rule["Status"] == "Enabled"
-    assert rule["ExpirationInDays"] == "3"
+    assert rule["ExpirationInDays"] == found.outputs["StoreDays"] == "3"
     assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
     assert "Prefix" not in rule
     assert "VersioningConfiguration" not in found.properties("StoreBucket"), "deleted is gone"
@@ -141,12 +141,13 @@ def test_nobody_is_given_more_than_items_of_the_one_table_and_objects_of_the_one
     [("Executor", "ExecutorRole"), ("client", "ClientPolicy"), ("Invoker", "InvokerRole")],
 )
 def test_the_rights_are_those_that_the_page_on_the_store_lists(who: str, role: str) -> None:
-    """Where they are enforced, and each seen to be needed: tests/storage/test_dynamo_rights.py."""
-    on_table, on_objects, on_bucket = rights_of("Executor" if who == "client" else who)
+    """Where they are enforced, and each seen to be used: tests/storage/test_dynamo_rights.py."""
+    on_table, on_objects, on_bucket = rights_of(who)
     found = template().statements(role)
     assert set(found["RunsInTable"]["Action"]) == set(on_table)
     assert set(found["ValuesInBucket"]["Action"]) == set(on_objects)
-    assert found["MissValues"]["Action"] in on_bucket
+    assert [found["MissValues"]["Action"]] == on_bucket
+    assert "Condition" not in found["MissValues"], "a call for an object has no prefix"
 
 
 @pytest.mark.parametrize("role", ["ExecutorRole", "InvokerRole", "ClientPolicy"])
