@@ -156,6 +156,8 @@ def compute(executor: DynamoStorage, run: str) -> None:
     two = begin(executor, run, 2, token="b").lineage
     executor.arrive(run, one, arrival(1, last=True))
     arrived = executor.arrive(run, two, arrival(2))
+    inputs = [DataRef(1, one.version), DataRef(2, two.version)]
+    assert executor.read(run, inputs) == [b"out1", b"out2"], "as of many inputs, which no claim has"
     last = replace(arrival(3, last=True), output=LARGE, garbage=arrived.deletable)
     executor.arrive(run, two, last)
     assert executor.reap(run) == []
