@@ -62,9 +62,10 @@ def test_a_lease_that_a_late_hand_off_overwrites_is_put_right_by_the_next_beat()
     two = begin(store, RUN, 2, token="b").lineage
     info = RunInfo.of(RUN, aws.items[run_key(RUN)], 0)
     assert info is not None
-    table.put([lease_item(info, Attempt(2), 0)])
+    table.put([lease_item(info, Attempt(2), 0) | {"by": 0}])
     assert store.beat(RUN, [two]) == []
     assert aws.items[info.layout.lease(2)]["at"] == str(attempt_of(two))
+    assert store.unbegun(RUN, Lineage(0)) == [], "it has begun"
     assert store.reap(RUN) == []
     store.pass_on(RUN, two)
     assert store.beat(RUN, [two]) == [2]

@@ -221,10 +221,14 @@ class Effects:
 
     def _lease(self, new: Sequence[int], old: Sequence[int]) -> None:
         """Give lineages that are handed off their leases; `old` ones may have theirs."""
-        info, until = self._info, self._access.now() + self._info.handoff_ms
-        self._access.put_all(lease_item(info, Attempt(child), until) for child in new)
+        self._access.put_all(self._lease_of(child) for child in new)
         missing: tuple[Condition, ...] = (("missing", "pk"),)
-        self._access.change_all(lease_change(info, Attempt(child), until, missing) for child in old)
+        self._access.change_all(lease_change(self._lease_of(child), missing) for child in old)
+
+    def _lease_of(self, child: int) -> Item:
+        until = self._access.now() + self._info.handoff_ms
+        # By this it is found if this Executor ends before it has the child started.
+        return lease_item(self._info, Attempt(child), until) | {"by": self._me.lineage}
 
     # Inputs, what was held, progress
 
@@ -287,10 +291,7 @@ def lease_item(info: RunInfo, attempt: Attempt, until: int) -> Item:
     }
 
 
-def lease_change(
-    info: RunInfo, attempt: Attempt, until: int, when: tuple[Condition, ...]
-) -> Change:
-    """Write the lease of a lineage, if what is there fulfils some conditions."""
-    lease = lease_item(info, attempt, until)
+def lease_change(lease: Item, when: tuple[Condition, ...]) -> Change:
+    """Write a lease, if what is there fulfils some conditions."""
     put = {name: value for name, value in lease.items() if name not in {"pk", "sk"}}
-    return Change(info.layout.lease(attempt.lineage), put, when=when)
+    return Change((str(lease["pk"]), str(lease["sk"])), put, when=when)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from wukong.messages import Start
 from wukong.storage.dynamo.access import Access, RunInfo
@@ -185,7 +186,8 @@ class Lineages:
         when: tuple[Condition, ...] = (("missing", "pk"),)
         if found is not None:
             when = tuple(("eq", name, found[name]) for name in ("at", "until"))
-        self._access.table.change(lease_change(info, me, until, when))
+        change = lease_change(lease_item(info, me, until), when)
+        self._access.table.change(replace(change, remove=("by",)))
 
     def finish(self, run: str, lineage: Lineage, after: int | None) -> None:
         """End a lineage, if it is current and knows its past."""
@@ -314,6 +316,16 @@ class Lineages:
         front = front_of(item) if item is not None else None
         walk = Walk(self._access, info, me)
         return claims(self._access, info, walk.owned([me.lineage] if front is None else front))
+
+    def unbegun(self, run: str, lineage: Lineage) -> list[Start]:
+        """Give what a lineage has handed off and nobody has begun."""
+        try:
+            partitions = self._access.running(run).layout.lease_partitions
+        except Fenced:
+            return []
+        leases = self._access.query_all(partitions, sure=False)
+        mine = [one for one in leases if one.get("by") == lineage.segment]
+        return [Start(number) for number in sorted(int(str(one["sk"])) for one in mine)]
 
 
 def _until(lease: Item) -> int:
