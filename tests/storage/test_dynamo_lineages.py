@@ -65,7 +65,7 @@ def test_a_lease_that_a_late_hand_off_overwrites_is_put_right_by_the_next_beat()
     table.put([lease_item(info, Attempt(2), 0) | {"by": 0}])
     assert store.beat(RUN, [two]) == []
     assert aws.items[info.layout.lease(2)]["at"] == str(attempt_of(two))
-    assert store.unbegun(RUN, Lineage(0)) == [], "it has begun"
+    assert store.unbegun(RUN, Lineage(0, 1)) == [], "it has begun"
     assert store.reap(RUN) == []
     store.pass_on(RUN, two)
     assert store.beat(RUN, [two]) == [2]

@@ -34,8 +34,8 @@ A segment:
 The others:
 
     a node      n, iX and r as above, of what arrives at it; last: which arrival has completed it
-    a lease     at: of which attempt; until: milliseconds since 1970; by: which lineage has handed it
-                off, until it begins
+    a lease     at: of which attempt; until: milliseconds since 1970; by: which lineage has handed
+                it off, until it begins
     a block     done, roots: places in it; begun: how often lineages of it have begun
     a run       state; n: its segments; lease, handoff: milliseconds; live: the most lineages alive;
                 by: which call has ended it; v, o: the failure
