@@ -216,7 +216,7 @@ def test_a_bucket_with_anything_but_packages_stays(left: Left) -> None:
 
 
 def delete(cwd: Path, *words: str, status: int = 0) -> str:
-    """Run `wukong delete`, and give what it prints."""
+    """Run `wukong delete`, and give what it prints: what it was asked for, or its error."""
     done = subprocess.run(
         [sys.executable, "-m", "wukong", "delete", *words],
         cwd=cwd,
@@ -227,7 +227,7 @@ def delete(cwd: Path, *words: str, status: int = 0) -> str:
         check=False,
     )
     assert done.returncode == status, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    return done.stdout or done.stderr
 
 
 def test_the_verb_says_what_it_keeps_and_how_that_goes(

