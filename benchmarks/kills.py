@@ -47,22 +47,27 @@ def tall_skinny_qr() -> Any:
 WORKLOADS: dict[str, Callable[[], Any]] = {"product": product, "qr": tall_skinny_qr}
 
 
-def kill_later(client: wukong.Client, delays: list[float], stop: threading.Event) -> None:
-    """Kill a worker after each of these delays, in seconds, unless the run is over."""
+def kill_later(
+    client: wukong.Client, delays: list[float], stop: threading.Event, killed: list[int]
+) -> None:
+    """Kill a worker after each of these delays, in seconds, unless the run is over; note whom."""
     for delay in delays:
         if stop.wait(delay):
             return
         platform: Any = client._platform
         pids = list(platform.workers.values())
         with suppress(ProcessLookupError):
-            os.kill(random.choice(pids), signal.SIGKILL)
+            os.kill(pid := random.choice(pids), signal.SIGKILL)
+            killed.append(pid)
 
 
-def disturbed(client: wukong.Client, collection: Any, expected: float) -> tuple[Any, float]:
+def disturbed(
+    client: wukong.Client, collection: Any, expected: float, killed: list[int]
+) -> tuple[Any, float]:
     """Compute while workers are killed; gives the result and the seconds."""
     stop = threading.Event()
     delays = [random.uniform(0, expected / 2) for _ in range(random.choice([1, 2]))]
-    killer = threading.Thread(target=kill_later, args=(client, delays, stop))
+    killer = threading.Thread(target=kill_later, args=(client, delays, stop, killed))
     killer.start()
     begun = time.perf_counter()
     try:
@@ -90,15 +95,15 @@ def main() -> int:
                 times.append(time.perf_counter() - begun)
             expected = statistics.median(times)
             allowed = 3 * expected + LEASE_SECONDS
-            slowest = 0.0
+            slowest, killed = 0.0, list[int]()
             for _ in range(runs):
-                result, took = disturbed(client, collection, expected)
+                result, took = disturbed(client, collection, expected, killed)
                 wrong += not np.allclose(result, right)
                 slowest = max(slowest, took)
             share = max(share, slowest / allowed)
             print(
-                f"{name}: undisturbed {expected:.2f} s; {runs} runs with kills, the slowest "
-                f"{slowest:.2f} s of {allowed:.2f} s"
+                f"{name}: undisturbed {expected:.2f} s; {runs} runs with {len(killed)} kills, "
+                f"the slowest {slowest:.2f} s of {allowed:.2f} s"
             )
     print(f"wrong results: {wrong}; slowest run: {share:.2f} of what is allowed")
     return 1 if wrong else 0

@@ -23,7 +23,7 @@ from valkey import Valkey
 from workloads import WORKLOADS, Workload, tasks_of
 
 import wukong
-from wukong import history
+from wukong.record import RunRecord
 from wukong.stack.valkey import EmbeddedValkey
 from wukong.storage.mapped import MAPPED_BYTES
 from wukong.storage.notes import Way
@@ -63,13 +63,12 @@ class Traffic:
         return since("total_net_input_bytes"), since("total_net_output_bytes"), trips
 
 
-def with_files(moved: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Add what the newest run moved through shared memory, by its own record.
+def with_files(moved: tuple[int, int, int], record: RunRecord) -> tuple[int, int, int]:
+    """Add what a run moved through shared memory, by its own record.
 
     An input that was mapped counts as read, whether or not the task looked at all of it.
     """
     written, read, trips = moved
-    record = history.load(next(history.summaries()).run)
     files = sum(size for size in record.steps["written"] if size >= MAPPED_BYTES)
     return written + files, max(read, record.traffic[Way.STORE]), trips
 
@@ -114,7 +113,9 @@ def distributed_cluster() -> Iterator[Get]:
         yield client.get
 
 
-def engines(url: str, peers: Sequence[str], stack: ExitStack) -> dict[str, Get]:
+def engines(
+    url: str, peers: Sequence[str], stack: ExitStack
+) -> tuple[dict[str, Get], wukong.Client]:
     """Start Wukong and its peers, each with its own workers."""
     found: dict[str, Get] = {}
     if REFERENCE in peers:
@@ -129,11 +130,18 @@ def engines(url: str, peers: Sequence[str], stack: ExitStack) -> dict[str, Get]:
     for name, kind in {"wukong_style": WukongStyle, "numpywren_style": NumpywrenStyle}.items():
         if name in peers:
             found[name] = stack.enter_context(closing(kind(url, WORKERS))).get
-    return found
+    return found, client
 
 
-def measure(name: str, workload: Workload, get: Mapping[str, Get], rounds: int, server: Any) -> Any:
-    """Run one workload with every engine in turn."""
+def measure(
+    name: str,
+    workload: Workload,
+    get: Mapping[str, Get],
+    client: wukong.Client,
+    rounds: int,
+    server: Any,
+) -> Any:
+    """Run one workload with every engine in turn; the client is Wukong's."""
     collection = workload.build()
     traffic = Traffic(server)
     measured = {engine: Measured() for engine in get}
@@ -151,7 +159,7 @@ def measure(name: str, workload: Workload, get: Mapping[str, Get], rounds: int, 
                 used = processor_seconds() - used
                 moved = traffic.end()
                 if engine == "wukong":
-                    moved = with_files(moved)
+                    moved = with_files(moved, client.record())
                 measured[engine].add(spent, used, moved, workload.inside(result))
             elif expected is None:
                 expected = value
@@ -177,10 +185,10 @@ def main() -> None:
     with ExitStack() as stack:
         url = stack.enter_context(EmbeddedValkey()).url
         server = stack.enter_context(closing(Valkey.from_url(url)))
-        get = engines(url, arguments.peers, stack)
+        get, client = engines(url, arguments.peers, stack)
         for name in names:
             tasks = tasks_of(WORKLOADS[name].build())
-            found[name] = measure(name, WORKLOADS[name], get, arguments.rounds, server)
+            found[name] = measure(name, WORKLOADS[name], get, client, arguments.rounds, server)
             print(table(name, tasks, found[name]), flush=True)
     print(f"\nLoad of the machine in the last 15 minutes: {os.getloadavg()[2]:.1f}")
     print(ratios(found))

@@ -130,7 +130,11 @@ class Walker:
         if begun.lineage.epoch == 1:
             return (begun.claim,)
         with suppress(Fenced):
-            return tuple(self._storage.owned(self._run, begun.lineage))
+            claims = tuple(self._storage.owned(self._run, begun.lineage))
+            if left := self._storage.unbegun(self._run, begun.lineage):
+                # Whoever had this lineage may have ended before these were started.
+                self._work.hand_off(left, Reason.AGAIN)
+            return claims
         return ()
 
     def _advance(self, walk: Walk) -> None:

@@ -76,6 +76,12 @@ def test_a_list_leaves_out_what_is_no_record(home: Path) -> None:
         history.load("bad")
 
 
+def test_a_file_that_another_process_deletes_meanwhile_hides_no_other(home: Path) -> None:
+    history.save(record("good"))
+    (home / "runs" / "gone.run").symlink_to(home / "nothing")
+    assert [one.run for one in history.summaries()] == ["good"]
+
+
 def test_a_record_of_a_later_release_says_so(home: Path) -> None:
     data = record("later").to_bytes().replace(b'{"v":1,', b'{"v":9,', 1)
     (home / "runs").mkdir()

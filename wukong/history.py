@@ -101,15 +101,13 @@ def _write(file: Path, data: bytes) -> None:
 
 def _files() -> list[Path]:
     """Give the files, newest first."""
-    try:
-        with os.scandir(folder()) as entries:
-            found = [
-                (entry.stat().st_mtime_ns, entry.path)
-                for entry in entries
-                if entry.name.endswith(SUFFIX)
-            ]
-    except FileNotFoundError:
-        return []
+    found = []
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder()) as entries:
+        for entry in entries:
+            # Another process may be deleting it.
+            with contextlib.suppress(FileNotFoundError):
+                if entry.name.endswith(SUFFIX):
+                    found.append((entry.stat().st_mtime_ns, entry.path))
     return [Path(path) for _, path in sorted(found, reverse=True)]
 
 

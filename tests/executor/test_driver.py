@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+
 from executor.driver import Driver
 from wukong.graph.segments import Segment
 from wukong.graph.spec import Specs, encode
@@ -121,6 +123,27 @@ def test_a_first_segment_runs_however_little_time_there_is() -> None:
     storage.create(fork("run"))
     tally = Driver(event(Start(0)), storage, Recorder, lambda: 0.0).execute()
     assert tally.segments == [0]
+
+
+class Dying(Recorder):
+    """The process ends when it is to start others."""
+
+    def start(self, events: Sequence[ExecutorEvent]) -> InvokerReport:
+        raise SystemExit
+
+
+def test_what_an_executor_has_handed_off_and_not_started_is_started_by_its_successor() -> None:
+    storage = MemoryStorage()
+    storage.create(fork("run"))
+    with pytest.raises(SystemExit):
+        Driver(event(Start(0)), storage, Dying).execute()
+    storage.expire("run", [0])
+    assert storage.reap("run") == [Start(0, 2)]
+    recorder = execute(storage, Start(0, 2))
+    (asked,) = recorder.events
+    assert (asked.starts, asked.reason) == ((Start(2),), Reason.AGAIN)
+    execute(storage, Start(2))
+    assert [value(storage, segment) for segment in (1, 2)] == [5000, 5000]
 
 
 class Replacing(MemoryStorage):

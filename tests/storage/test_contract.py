@@ -243,6 +243,22 @@ def test_an_expired_lease_is_reaped_into_the_next_epoch_which_owns_the_same(
     assert [claim.segment for claim in storage.owned(run_id, alive)] == [1]
 
 
+def test_what_a_lineage_has_handed_off_is_known_until_somebody_begins_it(
+    storage: Storage, run_id: str
+) -> None:
+    storage.create(diamond(run_id))
+    lineage = begin(storage, run_id, 0).lineage
+    assert storage.unbegun(run_id, lineage) == []
+    storage.arrive(run_id, lineage, arrival(0))
+    assert storage.unbegun(run_id, lineage) == [Start(2)]
+    storage.expire(run_id, [0, 2])
+    assert set(storage.reap(run_id)) == {Start(0, 2), Start(2)}
+    again = begin(storage, run_id, 0, epoch=2, token="new").lineage
+    assert storage.unbegun(run_id, again) == [Start(2)], "whichever attempt it was"
+    other = begin(storage, run_id, 2).lineage
+    assert storage.unbegun(run_id, again) == storage.unbegun(run_id, other) == []
+
+
 def test_the_lease_of_an_executor_that_is_known_to_be_dead_is_over_at_once(
     storage: Storage, run_id: str
 ) -> None:

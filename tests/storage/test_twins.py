@@ -131,6 +131,8 @@ class World:
                     return self.storage.owned(self.run, self.lineages[pick % len(self.lineages)])
                 except Fenced:
                     return "fenced"
+            case "unbegun" if self.lineages:
+                return self.storage.unbegun(self.run, self.lineages[pick % len(self.lineages)])
             case "beat":
                 return self.storage.beat(self.run, self.lineages)
             case "finish" if self.lineages:
@@ -168,7 +170,7 @@ class World:
 
 ACTIONS = st.tuples(
     st.sampled_from(["begin", "begin", "arrive", "arrive", "arrive", "owned", "beat", "finish"])
-    | st.sampled_from(["stop", "pass_on", "free", "hold", "hold"]),
+    | st.sampled_from(["stop", "pass_on", "free", "hold", "hold", "unbegun"]),
     st.integers(0, 7),
     st.integers(0, 2),
 )

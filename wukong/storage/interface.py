@@ -333,6 +333,13 @@ class Storage(abc.ABC):
         """
 
     @abc.abstractmethod
+    def unbegun(self, run: str, lineage: Lineage) -> list[Start]:
+        """Give what a lineage has handed off and nobody has begun, in order of segments.
+
+        Its Executor may have ended before it had them started; or their events are on their way.
+        """
+
+    @abc.abstractmethod
     def beat(self, run: str, lineages: Sequence[Lineage]) -> list[int]:
         """Extend leases; gives the segments of the lineages that were fenced meanwhile."""
 

@@ -40,6 +40,12 @@ class _Attempt:
     epoch: int = 1
     token: str | None = None
     finished: bool = False
+    handed_off_by: int | None = None
+
+    @property
+    def is_unbegun(self) -> bool:
+        """Tell whether no attempt of this lineage has ever begun."""
+        return self.epoch == 1 and self.token is None and not self.finished
 
 
 @dataclass
@@ -225,11 +231,11 @@ class MemoryStorage(Storage):
                     here.append(run.claimed(child, arrival.segment))
                 else:
                     run.claim[child] = child
-                    run.attempts[child] = _Attempt()
+                    run.attempts[child] = _Attempt(handed_off_by=lineage.segment)
                     run.lease[child] = self._clock() + run.new.handoff_seconds
                     live += 1
                     handed_off.append(Start(child))
-            elif owner == child and run.attempts[child] == _Attempt():
+            elif owner == child and run.attempts[child].is_unbegun:
                 handed_off.append(Start(child))
         return here, handed_off
 
@@ -242,6 +248,15 @@ class MemoryStorage(Storage):
                 if owner == lineage.segment
                 and segment not in state.done
                 and all(x in state.version for x in state.new.inputs[segment])
+            ]
+
+    def unbegun(self, run: str, lineage: Lineage) -> list[Start]:
+        with self._changed:
+            state = self._running(run)
+            return [
+                Start(child)
+                for child, attempt in sorted(state.attempts.items() if state else ())
+                if attempt.is_unbegun and attempt.handed_off_by == lineage.segment
             ]
 
     def beat(self, run: str, lineages: Sequence[Lineage]) -> list[int]:

@@ -10,7 +10,8 @@
 --   KEYS[4]  claim  u32[]    lineage + 1 that owns segment c, 0 while it is free
 --   KEYS[5]  refs   i32[]    consumers of segment d that have not arrived yet; at 0 it is deletable
 --   KEYS[6]  lease  zset     lineage -> time (ms) until which it is taken for alive; member '-' stays
---   KEYS[7]  ep     hash     lineage -> 'epoch:P' handed off | 'epoch:R<token>' running | 'F' finished
+--   KEYS[7]  ep     hash     lineage -> 'epoch:P' handed off, '1:P<lineage>' by whom if by an Executor |
+--                            'epoch:R<token>' running | 'F' finished
 --   KEYS[8]  ver    hash     segment -> 'lineage.epoch.token' of its official data
 --   KEYS[9]  news   stream   what the client waits for: root <segment> | end <state>
 --   KEYS[10] cfg    hash     ttl, handoff (ms), keep (s), live (the most lineages alive at once, 0
@@ -165,12 +166,12 @@ local function counted(s, d, new, i, n, held)
           here[#here + 1] = claimed(c, d)
         else
           set(claim, 'u32', c, c + 1)
-          redis.call('HSET', ep, c, '1:P')
+          redis.call('HSET', ep, c, '1:P' .. s)
           redis.call('ZADD', lease, until_begun, c)
           live = live + 1
           handed[#handed + 1] = c
         end
-      elseif owner == c + 1 and redis.call('HGET', ep, c) == '1:P' then
+      elseif owner == c + 1 and string.sub(redis.call('HGET', ep, c), 1, 3) == '1:P' then
         handed[#handed + 1] = c
       end
     end

@@ -231,6 +231,9 @@ class SignedStorage(Storage):
 
     # What holds nothing that is read as code goes through as it is.
 
+    def unbegun(self, run: str, lineage: Lineage) -> list[Start]:
+        return self.inner.unbegun(run, lineage)
+
     def beat(self, run: str, lineages: Sequence[Lineage]) -> list[int]:
         return self.inner.beat(run, lineages)
 

@@ -40,6 +40,9 @@ from wukong.storage.wire import Pieces, exchange, packed_command, packed_words
 
 LISTEN_SECONDS = REPLY_SECONDS / 2
 
+LINEAGES = 1000
+"""Of how many lineages one command asks, so that it does not keep the server from others."""
+
 NOTES = 256
 """How many notes one command reads: a few hundred bytes each, at most some 200 KB."""
 
@@ -115,7 +118,6 @@ class ValkeyStorage(Storage):
         left = self.nodes.on(run, lambda server: server.hgetall(prefix + "left"))
         for name, page in left.items():
             if name.isdigit():
-                # What it hands off is started when its lease is over.
                 rest = left[name + b":rest"]
                 self._call_all(run, pages.rest_calls(lineage, int(name), int(page), rest))
         names = [prefix + "claim", prefix + "done"]
@@ -131,6 +133,22 @@ class ValkeyStorage(Storage):
         reply = self._call(run, "claims", lineage.segment, pages.attempt(lineage), *mine)
         _unfenced(reply)
         return self._claims(run, reply[1])
+
+    def unbegun(self, run: str, lineage: Lineage) -> list[Start]:
+        prefix = prefix_of(run)
+        mine = f"1:P{lineage.segment}".encode()
+
+        def look(server: Any) -> list[Start]:
+            leases = server.zrange(prefix + "lease", 0, -1)
+            alive = sorted(int(one) for one in leases if one != b"-")
+            found = []
+            for first in range(0, len(alive), LINEAGES):
+                some = alive[first : first + LINEAGES]
+                states = server.hmget(prefix + "ep", some)
+                found += [Start(s) for s, at in zip(some, states, strict=True) if at == mine]
+            return found
+
+        return self.nodes.on(run, look)
 
     def beat(self, run: str, lineages: Sequence[Lineage]) -> list[int]:
         pairs = [number for one in lineages for number in (one.segment, pages.attempt(one))]

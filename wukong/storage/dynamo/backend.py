@@ -105,6 +105,9 @@ class DynamoStorage(Storage):
     def owned(self, run: str, lineage: Lineage) -> list[Claim]:
         return self._lineages.owned(run, lineage)
 
+    def unbegun(self, run: str, lineage: Lineage) -> list[Start]:
+        return self._lineages.unbegun(run, lineage)
+
     def beat(self, run: str, lineages: Sequence[Lineage]) -> list[int]:
         return self._lineages.beat(run, lineages)
 

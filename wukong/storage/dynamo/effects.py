@@ -228,7 +228,7 @@ class Effects:
 
     def _lease(self, new: Sequence[int], old: Sequence[int]) -> None:
         """Give lineages that are handed off their leases; `old` ones may have theirs."""
-        leases = [lease_item(self._info, Attempt(child), self._deadline()) for child in new]
+        leases = [self._lease_of(child) for child in new]
         if leases:
             chunks = [leases[first : first + 25] for first in range(0, len(leases), 25)]
             self._access.together([self._putting(chunk) for chunk in chunks])
@@ -238,13 +238,15 @@ class Effects:
         return lambda: self._access.table.put(leases)
 
     def _leasing(self, child: int) -> Callable[[], object]:
-        lease = lease_item(self._info, Attempt(child), self._deadline())
+        lease = self._lease_of(child)
         put = {name: value for name, value in lease.items() if name not in {"pk", "sk"}}
         change = Change(self._info.layout.lease(child), put, when=(("missing", "pk"),))
         return lambda: self._access.table.change(change)
 
-    def _deadline(self) -> int:
-        return self._access.now() + self._info.handoff_ms
+    def _lease_of(self, child: int) -> Item:
+        until = self._access.now() + self._info.handoff_ms
+        # By this it is found if this Executor ends before it has the child started.
+        return lease_item(self._info, Attempt(child), until) | {"by": self._me.lineage}
 
     # Inputs, what was held, progress
 

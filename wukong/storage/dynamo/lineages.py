@@ -301,6 +301,16 @@ class Lineages:
         walk = Walk(self._access, info, me)
         return claims(self._access, info, walk.owned([me.lineage] if front is None else front))
 
+    def unbegun(self, run: str, lineage: Lineage) -> list[Start]:
+        """Give what a lineage has handed off and nobody has begun."""
+        try:
+            partitions = self._access.running(run).layout.lease_partitions
+        except Fenced:
+            return []
+        leases = [lease for some in self._leases(partitions) for lease in some]
+        mine = [one for one in leases if one.get("by") == lineage.segment]
+        return [Start(number) for number in sorted(int(str(one["sk"])) for one in mine)]
+
 
 def _until(lease: Item) -> int:
     until = lease.get("until", 0)
