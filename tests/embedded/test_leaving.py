@@ -17,6 +17,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.stub import Stubber
 
 from tests.bootstrap.conftest import zipped
 from wukong.stack.cloudformation import Stack, StackError
@@ -142,6 +143,17 @@ def test_a_role_with_policies_of_others_is_refused_by_name_and_nothing_is_delete
     left.iam.delete_policy(PolicyArn=theirs)
     Leaving(left.stack).leave(purge=True)
     assert left.stack.describe() is None
+
+
+def test_who_may_not_look_at_policies_is_told_so_and_nothing_is_deleted(left: Left) -> None:
+    leaving = Leaving(left.stack)
+    with Stubber(leaving._iam) as iam:
+        iam.add_client_error("list_role_policies", "AccessDenied", http_status_code=403)
+        with pytest.raises(StackError, match="its policies cannot be looked at") as refused:
+            leaving.leave(purge=True)
+    assert "iam:ListRolePolicies" in refused.value.hint
+    assert left.stack.describe() is not None
+    assert left.versions() == 1
 
 
 def test_the_policy_for_clients_is_taken_from_whoever_has_it(left: Left) -> None:
