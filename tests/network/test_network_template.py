@@ -19,23 +19,18 @@ from valkey.exceptions import NoPermissionError
 
 import wukong
 from tests.storage import test_contract
-from tests.templates import Template
+from tests.templates import NETWORK, Template
 from wukong.config import Config
 from wukong.stack.valkey import EmbeddedValkey
 from wukong.storage import Arrival, NewRun, Storage, open_storage
 from wukong.storage.valkey import ValkeyStorage
 
-NAME = "template-network.yaml"
 MORE = ("CloudFormation", "SecretsManager", "XRay")
 ALL_OF_IT = {"Zones": "3", **{f"{service}Endpoint": "true" for service in MORE}}
 
 
 def template(**parameters: str) -> Template:
-    return Template(NAME, **parameters)
-
-
-def of_kind(found: Template, kind: str) -> dict[str, dict[str, Any]]:
-    return {name: one["Properties"] for name, one in found.resources.items() if one["Type"] == kind}
+    return Template(NETWORK, **parameters)
 
 
 def test_nothing_leads_to_the_internet() -> None:
@@ -44,26 +39,26 @@ def test_nothing_leads_to_the_internet() -> None:
         *("AWS::EC2::InternetGateway", "AWS::EC2::NatGateway", "AWS::EC2::Route"),
         *("AWS::EC2::EIP", "AWS::EC2::VPCPeeringConnection"),
     }
-    for subnet in of_kind(template(), "AWS::EC2::Subnet").values():
+    for subnet in template().of_type("AWS::EC2::Subnet").values():
         assert subnet["MapPublicIpOnLaunch"] is False
 
 
 @pytest.mark.parametrize("zones", [2, 3])
 def test_there_is_a_subnet_in_each_zone_with_the_cache_and_the_endpoint(zones: int) -> None:
     found = template(Zones=str(zones))
-    subnets = of_kind(found, "AWS::EC2::Subnet")
+    subnets = found.of_type("AWS::EC2::Subnet")
     assert len(subnets) == zones
     everywhere = [{"Ref": name} for name in subnets]
     assert found.properties("Cache")["SubnetIds"] == everywhere
     assert found.properties("LambdaEndpoint")["SubnetIds"] == everywhere
     assert found.outputs["SubnetIds"] == {"Fn::Join": [",", everywhere]}
-    assert len(of_kind(found, "AWS::EC2::SubnetRouteTableAssociation")) == zones
+    assert len(found.of_type("AWS::EC2::SubnetRouteTableAssociation")) == zones
     assert len({json.dumps(one["CidrBlock"]) for one in subnets.values()}) == zones
     assert len({json.dumps(one["AvailabilityZone"]) for one in subnets.values()}) == zones
 
 
 def test_only_functions_reach_the_cache_and_the_endpoints_and_nobody_reaches_functions() -> None:
-    groups = of_kind(template(), "AWS::EC2::SecurityGroup")
+    groups = template().of_type("AWS::EC2::SecurityGroup")
     functions = {"Fn::GetAtt": ["FunctionsGroup", "GroupId"]}
     assert "SecurityGroupIngress" not in groups["FunctionsGroup"]
     for name, ports in (("CacheGroup", (6379, 6380)), ("EndpointsGroup", (443, 443))):
@@ -82,7 +77,7 @@ def test_only_functions_reach_the_cache_and_the_endpoints_and_nobody_reaches_fun
 
 def test_what_costs_by_the_hour_are_two_endpoints_unless_more_is_asked_for() -> None:
     def interfaces(found: Template) -> set[str]:
-        endpoints = of_kind(found, "AWS::EC2::VPCEndpoint").values()
+        endpoints = found.of_type("AWS::EC2::VPCEndpoint").values()
         paid = (one for one in endpoints if one["VpcEndpointType"] == "Interface")
         return {one["ServiceName"].rpartition(".")[2] for one in paid}
 
@@ -101,7 +96,7 @@ def test_from_inside_only_functions_of_the_prefix_may_be_invoked_and_nothing_els
 
 
 def test_every_endpoint_is_for_principals_of_this_account_only() -> None:
-    for endpoint in of_kind(template(**ALL_OF_IT), "AWS::EC2::VPCEndpoint").values():
+    for endpoint in template(**ALL_OF_IT).of_type("AWS::EC2::VPCEndpoint").values():
         for statement in endpoint["PolicyDocument"]["Statement"]:
             assert statement["Condition"] == {
                 "StringEquals": {"aws:PrincipalAccount": {"Ref": "AWS::AccountId"}}

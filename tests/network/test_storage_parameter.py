@@ -8,10 +8,8 @@ from typing import Any
 import pytest
 
 from tests.storage.test_dynamo_rights import rights_of
-from tests.templates import ROOT, Template
+from tests.templates import BOOTSTRAP, NETWORK, Template
 
-BOOTSTRAP = "template-bootstrap.yaml"
-NETWORK = "template-network.yaml"
 ADDRESS = "valkeys://cache.example:6379"
 MADE = {"StoreTable", "StoreBucket", "StoreBucketPolicy"}
 TABLE_URL = "dynamodb+s3://${StoreTable}/${StoreBucket}/wukong"
@@ -171,17 +169,3 @@ def test_a_client_can_deploy_and_change_nothing() -> None:
     told = str(template().statements("ClientPolicy"))
     for verb in ("Create", "Publish", "iam:", "UpdateFunction", "DeleteFunction", "PassRole"):
         assert verb not in told
-
-
-@pytest.mark.parametrize("name", [BOOTSTRAP, NETWORK])
-def test_a_wildcard_in_a_policy_has_its_reason_beside_it(name: str) -> None:
-    """Between the statement's name, or the comment right above it, and the wildcard."""
-    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
-    broad = re.compile(r'^\s*(?:(?:Resource|Principal|Action|NotAction): |- )"?(?:\w+:)?\*"?$')
-    found = [number for number, line in enumerate(lines) if broad.match(line)]
-    assert found
-    for number in found:
-        begin = max(i for i in range(number) if lines[i].strip().startswith("- Sid:"))
-        above = begin - 2 if lines[begin - 1].strip().startswith("- Has") else begin
-        beside = [lines[above - 1], *lines[above:number]]
-        assert any(line.strip().startswith("#") for line in beside), (number + 1, lines[number])
