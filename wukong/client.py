@@ -39,7 +39,7 @@ from wukong.futures import Future, MakeRun
 from wukong.graph.normalise import Normalised, normalise
 from wukong.keeping import Keeper, Surroundings
 from wukong.ledger import Ledger
-from wukong.opening import workers_of
+from wukong.opening import check_kept, workers_of
 from wukong.platform import tracing
 from wukong.platform.context import inside_function
 from wukong.platform.interface import Platform
@@ -321,6 +321,7 @@ class Client:
 
         def begin(graph: Normalised, keys: Any, *, calls: bool = False) -> Run:
             storage, platform = self._connect()
+            check_kept(options, self._connection.located.store)
             self._ledger.check_memory(options, platform)
             self._ledger.check_budget(options, platform, lambda: self._estimate(graph, options))
             name = uuid.uuid4().hex

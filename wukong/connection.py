@@ -18,7 +18,7 @@ from wukong.platform.interface import Platform
 from wukong.platform.stored import Hold, Holds
 from wukong.platform.traced import traced
 from wukong.stack.valkey import EmbeddedValkey
-from wukong.storage import Storage, is_valkey, open_storage
+from wukong.storage import Storage, open_storage, store_kind
 
 
 class ClientError(WukongError):
@@ -34,10 +34,15 @@ class Connection:
         Names them.
     on_store
         Told the store's URL when it is known.
+
+    Attributes
+    ----------
+    located
+        The configuration, when they are open with what the stack knows.
     """
 
     def __init__(self, config: Config, on_store: Callable[[str], object]) -> None:
-        self._config = config
+        self._config = self.located = config
         self._on_store = on_store
         self._resources = ExitStack()
         self._lock = threading.Lock()
@@ -103,7 +108,7 @@ class Connection:
         self.storage = self.platform = None
 
     def _opened(self) -> tuple[Storage, Platform]:
-        config = located(self._config)
+        config = self.located = located(self._config)
         url = config.store.url or self._embedded_store()
         self._on_store(url)
         storage = traced(open_storage(url, config.store.signing_key))
@@ -117,7 +122,7 @@ class Connection:
 
     def _queue_beside(self, url: str) -> str | None:
         """Start a Valkey for the queue of worker processes, if the store is none."""
-        if self._config.platform != "local" or is_valkey(url):
+        if self._config.platform != "local" or store_kind(url) == "valkey":
             return None
         return self._resources.enter_context(EmbeddedValkey()).url
 
@@ -127,9 +132,10 @@ class Connection:
                 return f"memory://{uuid.uuid4().hex}"
             case "local":
                 return self._resources.enter_context(EmbeddedValkey()).url
+        asked = self._config.aws_lambda.retrieve_function_names_from_cloudformation
+        why = "the stack does not say where its store is" if asked else "there is no stack to ask"
         raise ConfigError(
-            "store.url is not set, and there is no stack to ask: on aws, client and Executors meet "
-            "in one store",
+            f"store.url is not set, and {why}: on aws, client and Executors meet in one store",
             "Name the stack (aws_lambda in docs/config.md), or set store.url in wukong-config.yaml "
             "(or WUKONG_STORE_URL) to the URL that the functions have.",
         )
