@@ -149,6 +149,7 @@ class Client:
     def attach(self, run: str) -> Future:
         """Come back to a run that this client or a lost one has begun; its result is the future's.
 
+        Of the run of a `map` that is the list of its values, in the order of its calls.
         The future raises `RunError` if the store has no such run.
         """
         storage, platform = self._connect()
@@ -186,7 +187,8 @@ class Client:
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Future:
         """Call a function in an Executor, and give its future at once.
 
-        Futures among the arguments are awaited first; their values travel through this process.
+        Futures among the arguments, also in lists, tuples and dicts, are awaited first; their values
+        travel through this process.
         """
         key = f"{_name_of(function)}-{uuid.uuid4().hex}"
         call = futures.Call(key, function, arguments, keywords)
