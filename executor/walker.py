@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -247,20 +247,27 @@ class Walker:
             inputs, spent = walk.values.take(claim)
         except BaseException as error:  # noqa: BLE001 - user classes decide what unpickling raises
             return self._is_unreadable(walk, claim, error)
-        began = self.since = time.monotonic()
+        began = time.monotonic()
         try:
-            value = spec.run(inputs, self._on_task, self._work.event.retries)
+            value, seconds = self._run_tasks(spec, inputs)
         except BaseException as error:  # noqa: BLE001 - also SystemExit: a task must not end us
             explain(error, self._limits.memory_mb)
             return self._fail(walk, claim, self.task, "", error)
-        finally:
-            self.since = None
-        seconds = time.monotonic() - began
-        self.busy += seconds
         self._work.took(spec, seconds)
         self.recorder.ran(began, seconds)
         self._trim(walk, spec)
         return self._computed(walk, claim, spec, value, spent)
+
+    def _run_tasks(self, spec: Spec, inputs: Mapping[int, object]) -> tuple[object, float]:
+        """Run a segment's tasks, and give the output and the seconds; raises whatever they do."""
+        began = self.since = time.monotonic()
+        try:
+            value = spec.run(inputs, self._on_task, self._work.event.retries)
+        finally:
+            self.since = None
+            seconds = time.monotonic() - began
+            self.busy += seconds
+        return value, seconds
 
     def _on_task(self, key: object, inputs: Iterable[object]) -> None:
         """Note which task runs, and whose values it is given."""

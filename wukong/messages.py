@@ -27,12 +27,9 @@ PING: Mapping[str, str] = {"wukong": "ping"}
 """What a smoke test sends. Handlers answer it before anything else."""
 
 MAX_IDLE_HOPS = 1_000
-"""How many Executors may start one another in a row, none of which has made an output official,
-before a run is taken for a runaway.
+"""How many Executors without an official output may start one another in a row in a run.
 
-Lambda's own guard stops a chain after 16 invocations, which Wukong switches off because its chains
-are legitimately longer: a graph of a million levels may make a million hops. These are bounded by
-the graph, as an output becomes official once; only hops without one have to be counted.
+The graph bounds the others, which may be millions; so Lambda's guard is off, which stops at 16.
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
 """
 
@@ -111,10 +108,6 @@ class Start:
     epoch: int = 1
 
 
-LONGEST_START = 24
-"""Bytes of a start and its comma in an event, where both of its numbers have ten digits."""
-
-
 @dataclass(frozen=True, slots=True)
 class Targets:
     """The functions of a run, by names that `Invoke` takes (`name:version` pins a release)."""
@@ -188,43 +181,21 @@ class ExecutorEvent:
             "executor": self.targets.executor,
             "invoker": self.targets.invoker,
             "hop": self.hop,
+            "idle": self.idle,
             "retries": self.retries,
             "record": int(self.record),
             "parent": self.parent,
             "reason": self.reason,
         }
-        if self.idle:
-            message["idle"] = self.idle
         if self.bundle is not None:
             message["bundle"] = [self.bundle.blob, self.bundle.digest]
         return message | _traced(self.trace)
 
     def to_bytes(self) -> bytes:
         """Give the payload of an `Invoke` call."""
-        before, after = _around_starts(
-            *(self.run, self.targets, self.hop, self.retries),
-            *(self.bundle, self.record, self.parent, self.reason, self.trace, self.idle),
-        )
-        return before + ",".join(map(_written, self.starts)).encode() + after
-
-    def cut(self, most: int) -> list[Self]:
-        """Give events for all of its lineages that have at most so many bytes, each with some.
-
-        Neighbours stay together; what fits is one event.
-        """
-        room = most - len(replace(self, starts=()).to_bytes())
-        if len(self.starts) * LONGEST_START <= room:
-            return [self]
-        pieces: list[list[Start]] = []
-        left = 0
-        for start in self.starts:
-            size = len(_written(start)) + 1
-            if size > left:
-                pieces.append([])
-                left = room
-            pieces[-1].append(start)
-            left -= size
-        return [replace(self, starts=tuple(piece)) for piece in pieces]
+        before, after = _around_starts(replace(self, starts=()))
+        starts = ",".join([f"[{start.segment},{start.epoch}]" for start in self.starts])
+        return before + starts.encode() + after
 
     @classmethod
     def from_event(cls, event: object) -> Self:
@@ -251,15 +222,10 @@ class ExecutorEvent:
         )
 
 
-def _written(start: Start) -> str:
-    return f"[{start.segment},{start.epoch}]"
-
-
 @lru_cache(maxsize=16)
-def _around_starts(run: str, targets: Targets, *rest: Any) -> tuple[bytes, bytes]:
+def _around_starts(event: ExecutorEvent) -> tuple[bytes, bytes]:
     """Give what events of a run have in common; an Invoker writes thousands of them."""
-    event = ExecutorEvent(run, (), targets, *rest).to_event()
-    text = json.dumps(event, separators=(",", ":"))
+    text = json.dumps(event.to_event(), separators=(",", ":"))
     # Inside a string, quotation marks are escaped.
     before, mark, after = text.partition('"starts":[')
     return (before + mark).encode(), after.encode()

@@ -48,7 +48,8 @@ class Manifest:
     local
         Tasks that the client computes itself from the roots.
     keys
-        What was asked for, in its nesting; None for a run of calls, whose roots are their values.
+        What was asked for, in its nesting. Of calls: the key of one, or a list of keys, in the
+        order of the calls.
     targets
         The functions that the run uses.
     options
@@ -57,6 +58,8 @@ class Manifest:
         The modules that it takes with it.
     trace
         The run's span, for who comes back to it; as in an `ExecutorEvent`.
+    calls
+        Whether it is a run of calls: a value may be the `Failure` of its call alone.
     """
 
     roots: Mapping[int, Key]
@@ -66,18 +69,19 @@ class Manifest:
     options: RunOptions
     bundle: Bundle | None = None
     trace: str = ""
+    calls: bool = False
 
     def to_bytes(self) -> bytes:
         """Serialise."""
         options = self.options.model_dump()
         asked = self.roots, self.local, self.keys
-        return dumps((*asked, self.targets, options, self.bundle, self.trace))
+        return dumps((*asked, self.targets, options, self.bundle, self.trace, self.calls))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Manifest:
         """Read what `to_bytes` wrote."""
         roots, local, keys, targets, options, bundle, *rest = loads(data)
-        # A client of an earlier release wrote no trace.
+        # A client of an earlier release wrote no trace, and not whether it is of calls.
         return cls(roots, local, keys, targets, RunOptions.model_validate(options), bundle, *rest)
 
 
@@ -116,8 +120,15 @@ def submit(
     storage: Storage,
     platform: Platform,
     options: RunOptions,
+    *,
+    calls: bool = False,
 ) -> Submitted:
     """Write a run to storage and start an Executor for each leaf, or group of leaves.
+
+    Parameters
+    ----------
+    calls
+        As in `Manifest`.
 
     Raises
     ------
@@ -129,7 +140,7 @@ def submit(
         If no Executor at all could be started.
     """
     with _settled(len(graph.tasks)):
-        return _submit(run, graph, keys, storage, platform, options)
+        return _submit(run, graph, keys, storage, platform, options, calls=calls)
 
 
 MANY = 10_000
@@ -159,6 +170,8 @@ def _submit(
     storage: Storage,
     platform: Platform,
     options: RunOptions,
+    *,
+    calls: bool,
 ) -> Submitted:
     started = time.time()
     targets = platform.targets()
@@ -166,7 +179,8 @@ def _submit(
     roots = {segment.number: segment.keys[-1] for segment in segments if segment.root}
     trace = tracing.current()
     trace.note({"wukong.tasks": len(graph.tasks), "wukong.segments": len(segments)})
-    first = Manifest(roots, graph.local, keys, targets, options, trace=trace.parent)
+    asked = roots, graph.local, keys, targets, options
+    first = Manifest(*asked, trace=trace.parent, calls=calls)
     preparation = _Preparation(
         encode(Specs(segments, graph.tasks), graph.tasks.values()), platform, first
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from wukong.errors import WukongError
 from wukong.messages import ExecutorEvent, InvokerReport, Start, Targets
+from wukong.platform.events import cut
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -63,9 +64,6 @@ class Platform(abc.ABC):
     event_bytes: int | None = None
     """The most that the event of an Executor may have; None where there is no limit."""
 
-    throttled: int = 0
-    """How often a start was refused so far because too many functions ran, or were started."""
-
     carried: frozenset[str] = frozenset()
     """The user's own modules that runs took with them: values of these may be inputs of others."""
 
@@ -90,7 +88,12 @@ class Platform(abc.ABC):
         wanted = (replace(like, starts=tuple(group)) for group in groups)
         if (most := self.event_bytes) is None:
             return list(wanted)
-        return [event for whole in wanted for event in whole.cut(most)]
+        return [event for whole in wanted for event in cut(whole, most)]
+
+    @property
+    def throttled(self) -> int:
+        """How often a start was refused so far because too many functions ran, or were started."""
+        return 0
 
     @abc.abstractmethod
     def targets(self) -> Targets:
