@@ -3,16 +3,19 @@
     arrive: the first PAGE of (children, then inputs) + the rest, packed, for a re-drive
     more:   page 1, page 2, ...   in the same round trip
 
-Children come first, so that the first page has one for the lineage to carry on with.
+Children come first, so that the first page has one for the lineage to carry on with. What a lost
+lineage owns, leases to extend and data to free are asked for in pages as well.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from wukong.storage.interface import Arrival, Arrived, Lineage, Unstored
+
+T = TypeVar("T")
 
 PAGE = 100
 """Segments in one call; a call for so many takes the server less than a millisecond."""
@@ -52,6 +55,25 @@ def rest_calls(lineage: Lineage, segment: int, page: int, rest: bytes) -> list[t
     return _more(lineage, segment, items)[page - 1 :]
 
 
+def claims_calls(lineage: Lineage, segments: Sequence[int]) -> list[tuple[Any, ...]]:
+    """Give the calls that have a lineage look at these of its segments; at least one."""
+    who = ("claims", lineage.segment, attempt(lineage))
+    return [(*who, *page) for page in cut(segments) or [()]]
+
+
+def beat_calls(lineages: Sequence[Lineage]) -> list[tuple[Any, ...]]:
+    """Give the calls that extend leases."""
+    return [
+        ("beat", *(word for one in page for word in (one.segment, attempt(one))))
+        for page in cut(lineages)
+    ]
+
+
+def cut(items: Sequence[T]) -> list[Sequence[T]]:
+    """Cut what concerns many segments into pages."""
+    return [items[first : first + PAGE] for first in range(0, len(items), PAGE)]
+
+
 def merged(answers: Sequence[Arrived]) -> Arrived:
     """Make one answer of those to all pages of an arrival."""
     if len(answers) == 1:
@@ -68,7 +90,7 @@ def _told(one: Unstored) -> str:
 
 
 def _more(lineage: Lineage, segment: int, items: Sequence[Item]) -> list[tuple[Any, ...]]:
-    pages = [items[first : first + PAGE] for first in range(0, len(items), PAGE)]
+    pages = cut(items)
     where = (lineage.segment, attempt(lineage), segment)
     return [
         ("more", *where, number, len(pages) + 1, *_arguments(page))

@@ -11,6 +11,7 @@ import hashlib
 import struct
 from collections.abc import Sequence
 from importlib.resources import files
+from itertools import islice
 from typing import Any
 
 from valkey.exceptions import NoScriptError
@@ -130,9 +131,11 @@ class ValkeyStorage(Storage):
             for segment, owner in enumerate(owners)
             if owner == lineage.segment + 1 and not done[segment // 8] >> (7 - segment % 8) & 1
         ]
-        reply = self._call(run, "claims", lineage.segment, pages.attempt(lineage), *mine)
-        _unfenced(reply)
-        return self._claims(run, reply[1])
+        found: list[list[Any]] = []
+        for reply in self._call_all(run, pages.claims_calls(lineage, mine)):
+            _unfenced(reply)
+            found += reply[1]
+        return [one for one in self._claims(run, found) if all(ref.version for ref in one.inputs)]
 
     def unbegun(self, run: str, lineage: Lineage) -> list[Start]:
         prefix = prefix_of(run)
@@ -151,11 +154,10 @@ class ValkeyStorage(Storage):
         return self.nodes.on(run, look)
 
     def beat(self, run: str, lineages: Sequence[Lineage]) -> list[int]:
-        pairs = [number for one in lineages for number in (one.segment, pages.attempt(one))]
-        reply = self._call(run, "beat", *pairs)
-        if reply[0] != b"OK":
+        replies = self._call_all(run, pages.beat_calls(lineages)) if lineages else []
+        if any(reply[0] != b"OK" for reply in replies):
             return [lineage.segment for lineage in lineages]
-        return [int(segment) for segment in reply[1]]
+        return [int(segment) for reply in replies for segment in reply[1]]
 
     def finish(self, run: str, lineage: Lineage, after: int | None) -> None:
         known = "" if after is None else after
@@ -374,16 +376,17 @@ class ValkeyStorage(Storage):
 
     def _claims(self, run: str, items: Sequence[list[Any]]) -> list[Claim]:
         """Read claims; the versions of very many inputs are asked for here."""
+        written = [inputs for _, _, inputs in items if isinstance(inputs, bytes)]
+        numbers = [int(number) for inputs in written for number in inputs.split()]
+        refs = zip(numbers, self.versions(run, numbers), strict=True)
         claims = []
         for segment, spec, inputs in items:
             if isinstance(inputs, bytes):
-                numbers = [int(number) for number in inputs.split()]
-                known = self.versions(run, numbers)
-                refs = [ref or DataRef(x, "") for x, ref in zip(numbers, known, strict=True)]
-                claims.append(Claim(int(segment), bytes(spec), tuple(refs), ()))
-                continue
-            refs = list(_refs(inputs, 3))
-            claims.append(Claim(int(segment), bytes(spec), tuple(refs), tuple(inputs[2::3])))
+                some = islice(refs, len(inputs.split()))
+                named, values = tuple(ref or DataRef(x, "") for x, ref in some), ()
+            else:
+                named, values = _refs(inputs, 3), tuple(inputs[2::3])
+            claims.append(Claim(int(segment), bytes(spec), named, values))
         return claims
 
     def _packed_call(self, run: str, call: tuple[Any, ...]) -> Pieces:
@@ -396,7 +399,7 @@ class ValkeyStorage(Storage):
 
 
 def _freeing(refs: Sequence[DataRef]) -> list[tuple[Any, ...]]:
-    parts = [refs[first : first + CHUNK] for first in range(0, len(refs), CHUNK)]
+    parts = pages.cut(refs)
     return [("free", *(x for ref in part for x in (ref.segment, ref.version))) for part in parts]
 
 
