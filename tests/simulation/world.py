@@ -134,7 +134,7 @@ class World:
         """
         self.store.create(self._new_run())
         # In half of the worlds all inputs are too big to come with a claim, and outputs are held.
-        inline = mock.patch("wukong.storage.memory.INLINE_BYTES", self.random.choice([0, 4096]))
+        inline = mock.patch("wukong.storage.protocol.INLINE_BYTES", self.random.choice([0, 4096]))
         slow = mock.patch.object(Compression, "is_slow", return_value=self.holds)
         with mock.patch("executor.driver.Heartbeat", Beating), inline, slow:
             try:

@@ -22,7 +22,7 @@ from wukong.storage import (
     RunState,
     Storage,
     Unstored,
-    memory,
+    protocol,
 )
 from wukong.storage.dynamo import arriving, claiming, items
 from wukong.storage.dynamo.backend import DynamoStorage
@@ -218,7 +218,7 @@ def test_single_changes_of_items_answer_like_their_twin(
         mock.patch.object(items, "FAN", fan),
         mock.patch.object(arriving, "INLINE_BYTES", inline),
         mock.patch.object(claiming, "INLINE_INPUTS", INLINE_INPUTS if fan > 2 else 0),
-        mock.patch.object(memory, "INLINE_BYTES", inline if fan > 2 else 0),
+        mock.patch.object(protocol, "INLINE_BYTES", inline if fan > 2 else 0),
     ):
         compare(storage, inputs, max_live, actions)
     assert not aws.items
