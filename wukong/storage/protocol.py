@@ -208,7 +208,7 @@ class Control:
         return [
             Start(child)
             for child, attempt in sorted(self.attempts.items())
-            if attempt.is_unbegun and attempt.handed_off_by == lineage.segment
+            if self.is_running and attempt.is_unbegun and attempt.handed_off_by == lineage.segment
         ]
 
     def beat(self, lineages: Sequence[Lineage]) -> list[int]:

@@ -142,7 +142,10 @@ class ValkeyStorage(Storage):
         mine = f"1:P{lineage.segment}".encode()
 
         def look(server: Any) -> list[Start]:
-            leases = server.zrange(prefix + "lease", 0, -1)
+            pipe = server.pipeline(transaction=False)
+            state, leases = pipe.get(prefix + "st").zrange(prefix + "lease", 0, -1).execute()
+            if state != RunState.RUNNING.encode():
+                return []
             alive = sorted(int(one) for one in leases if one != b"-")
             found = []
             for first in range(0, len(alive), LINEAGES):
