@@ -25,7 +25,7 @@ from wukong.storage import (
     open_storage,
     pages,
 )
-from wukong.storage.valkey import ValkeyStorage
+from wukong.storage.valkey import RUNS, ValkeyStorage
 
 
 def closed_port() -> int:
@@ -70,6 +70,13 @@ def test_dropping_a_run_leaves_no_key(valkey_url: str, run_id: str) -> None:
     store.put_batch(run_id, "b", b"events")
     store.drop(run_id)
     assert list(Valkey.from_url(valkey_url).scan_iter(f"w:{{{run_id}}}:*")) == []
+
+
+def test_a_process_forgets_runs_that_it_has_not_called_for_long(valkey_url: str) -> None:
+    store = ValkeyStorage(valkey_url)
+    for number in range(3 * RUNS):
+        assert store.begin(f"none-{number}", [Start(0)], "t") == [None]
+    assert store._keys.cache_info().currsize == RUNS
 
 
 def test_a_server_that_forgot_the_script_is_given_it_again(valkey_url: str, run_id: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from importlib.resources import files
 from itertools import islice
 from typing import Any
@@ -44,6 +45,11 @@ LISTEN_SECONDS = REPLY_SECONDS / 2
 LINEAGES = 1000
 """Of how many lineages one command asks, so that it does not keep the server from others."""
 
+RUNS = 64
+"""Of so many runs a process knows by heart what they ask for with each call: there may be any
+number in its time.
+"""
+
 NOTES = 256
 """How many notes one command reads: a few hundred bytes each, at most some 200 KB."""
 
@@ -52,12 +58,12 @@ class ValkeyStorage(Storage):
     """Keeps runs on a Valkey server; `url` as in `open_storage`."""
 
     def __init__(self, url: str) -> None:
-        self._kept: dict[str, int] = {}
-        self._keys: dict[str, bytes] = {}
         self._script = files("wukong.storage").joinpath("protocol.lua").read_bytes()
         self._sha = hashlib.sha1(self._script, usedforsecurity=False).hexdigest()
         self.nodes = Nodes(url)
         self._mapped = MappedValues.beside(url)
+        self._keys = lru_cache(RUNS)(self._packed_keys)
+        self._keep = lru_cache(RUNS)(self._read_keep)
 
     def create(self, new: NewRun) -> None:
         self._sweep()
@@ -330,12 +336,10 @@ class ValkeyStorage(Storage):
     def close(self) -> None:
         self.nodes.close()
 
-    def _keep(self, run: str) -> int:
+    def _read_keep(self, run: str) -> int:
         """Seconds that the run's keys are kept; its Executors learn it once."""
-        if run not in self._kept:
-            key = prefix_of(run) + "cfg"
-            self._kept[run] = int(self.nodes.on(run, lambda server: server.hget(key, "keep")) or 60)
-        return self._kept[run]
+        key = prefix_of(run) + "cfg"
+        return int(self.nodes.on(run, lambda server: server.hget(key, "keep")) or 60)
 
     def _call(self, run: str, *arguments: object) -> list[Any]:
         return self._call_all(run, [arguments])[0]
@@ -394,11 +398,12 @@ class ValkeyStorage(Storage):
 
     def _packed_call(self, run: str, call: tuple[Any, ...]) -> Pieces:
         """Pack a call of the script; its keys, most of it, are packed once for a run."""
-        if run not in self._keys:
-            names = [prefix_of(run) + key for key in CONTROL]
-            self._keys[run] = packed_words("EVALSHA", self._sha, len(names), *names)
         words = 3 + len(CONTROL) + len(call)
-        return [b"*%d\r\n" % words, self._keys[run], packed_words(*call)]
+        return [b"*%d\r\n" % words, self._keys(run), packed_words(*call)]
+
+    def _packed_keys(self, run: str) -> bytes:
+        names = [prefix_of(run) + key for key in CONTROL]
+        return packed_words("EVALSHA", self._sha, len(names), *names)
 
 
 def _freeing(refs: Sequence[DataRef]) -> list[tuple[Any, ...]]:
