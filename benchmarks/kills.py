@@ -3,9 +3,9 @@
 Method: a blocked matrix product and a tall-skinny QR on two worker processes, undisturbed a few
 times, then again and again while, at random moments of the run's expected time, one worker or both
 are sent SIGKILL. On Lambda nobody would know of such a death before the lease is over, so a run may
-take the lease's time longer; here the client sees it. It prints last the time of the slowest run, in
-parts of what is allowed: three times the undisturbed one plus the lease. It ends with status 1 if a
-result was wrong, a run took longer than that, or nobody was killed.
+take the lease's time longer; here the client sees it. It prints last the time of the slowest run,
+in parts of what is allowed: three times the undisturbed one plus the lease. It ends with status 1
+if a result was wrong, a run took longer than that, or nobody was killed.
 
     python benchmarks/kills.py [runs of each] [seed]
 """
