@@ -54,6 +54,7 @@ class MemoryStorage(Storage):
     """
 
     _named: ClassVar[dict[str, MemoryStorage]] = {}
+    _naming: ClassVar[threading.Lock] = threading.Lock()
 
     def __init__(
         self,
@@ -64,11 +65,15 @@ class MemoryStorage(Storage):
         self._between = between
         self._runs: dict[str, _Run] = {}
         self._changed = threading.Condition()
+        self._holders = 0
 
     @classmethod
     def named(cls, url: str) -> MemoryStorage:
-        """Give the store of this process that a URL names, the same one each time."""
-        return cls._named.setdefault(url, cls())
+        """Give the store that a URL names: the same one until all who have it have closed it."""
+        with cls._naming:
+            store = cls._named.setdefault(url, cls())
+            store._holders += 1
+            return store
 
     def create(self, new: NewRun) -> None:
         specs, shared = list(new.specs), list(new.shared)
@@ -231,7 +236,12 @@ class MemoryStorage(Storage):
         """Answer; this process is always reachable from itself."""
 
     def close(self) -> None:
-        """Keep what is stored: other threads of the process may hold the same store."""
+        """Let the store go, if nobody else of the process has it open by its name."""
+        with self._naming:
+            self._holders -= 1
+            if self._holders <= 0:
+                for url in [url for url, store in self._named.items() if store is self]:
+                    del self._named[url]
 
     def _known(self, run: str) -> Control | None:
         return self._runs[run].control if run in self._runs else None
