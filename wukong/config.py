@@ -91,7 +91,7 @@ class RunOptions(_Section):
     retries: Annotated[int, Field(ge=0)] = 0
     """How often a task that raises is run again, before its error ends the run."""
     deadline: Annotated[float, Field(gt=0)] | None = None
-    """Seconds after which the run is cancelled."""
+    """Seconds after its submission when the run is cancelled, by whoever follows it then."""
     keep_seconds: Annotated[int, Field(ge=60)] = 86_400
     """When everything that a run left in the store expires."""
     record: bool = True

@@ -7,6 +7,7 @@ and to raise the first error.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
@@ -104,6 +105,9 @@ class Run:
         self._causes: dict[int, str] = {}
         self._progress = (0, 0)
         self._progress_at = 0.0
+        until = submitted.manifest.until
+        # From here on by a clock that nobody sets.
+        self._ends = time.monotonic() + until - time.time() if until is not None else math.inf
 
     @classmethod
     def attach(
@@ -162,7 +166,7 @@ class Run:
             self._wait(on_done)
 
     def _wait(self, on_done: Callable[[Sequence[Key]], None] | None) -> None:
-        started = cared = self._progress_at = time.monotonic()
+        cared = self._progress_at = time.monotonic()
         try:
             self.watch.start(self)
             while self._waiting or self._are_forgotten():
@@ -177,7 +181,7 @@ class Run:
                 if news.ended is not None and self._waiting:
                     self._raise_end(news.ended)
                 now = time.monotonic()
-                self._keep_deadline(now - started)
+                self._keep_deadline(now)
                 if self._bury() or now - cared > CARE_SECONDS:
                     self._care()
                     cared = now
@@ -270,9 +274,9 @@ class Run:
         self._keep_record(None)
         self._trace.end()
 
-    def _keep_deadline(self, seconds: float) -> None:
-        deadline = self._manifest.options.deadline
-        if deadline is not None and seconds > deadline:
+    def _keep_deadline(self, now: float) -> None:
+        if now > self._ends:
+            deadline = self._manifest.options.deadline
             raise RunCancelledError(
                 f"run {self.id}: not done within its deadline of {deadline:g} s",
                 "Give it more time with deadline=..., or more Executors.",

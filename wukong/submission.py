@@ -57,6 +57,8 @@ class Manifest:
         The modules that it takes with it.
     trace
         The run's span, for who comes back to it; as in an `ExecutorEvent`.
+    until
+        When its deadline has passed, whoever follows it then: wall clock; None without a deadline.
     """
 
     roots: Mapping[int, Key]
@@ -66,18 +68,19 @@ class Manifest:
     options: RunOptions
     bundle: Bundle | None = None
     trace: str = ""
+    until: float | None = None
 
     def to_bytes(self) -> bytes:
         """Serialise."""
         options = self.options.model_dump()
         asked = self.roots, self.local, self.keys
-        return dumps((*asked, self.targets, options, self.bundle, self.trace))
+        return dumps((*asked, self.targets, options, self.bundle, self.trace, self.until))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Manifest:
         """Read what `to_bytes` wrote."""
         roots, local, keys, targets, options, bundle, *rest = loads(data)
-        # A client of an earlier release wrote no trace.
+        # A client of an earlier release wrote less.
         return cls(roots, local, keys, targets, RunOptions.model_validate(options), bundle, *rest)
 
 
@@ -166,7 +169,8 @@ def _submit(
     roots = {segment.number: segment.keys[-1] for segment in segments if segment.root}
     trace = tracing.current()
     trace.note({"wukong.tasks": len(graph.tasks), "wukong.segments": len(segments)})
-    first = Manifest(roots, graph.local, keys, targets, options, trace=trace.parent)
+    until = started + options.deadline if options.deadline is not None else None
+    first = Manifest(roots, graph.local, keys, targets, options, trace=trace.parent, until=until)
     preparation = _Preparation(
         encode(Specs(segments, graph.tasks), graph.tasks.values()), platform, first
     )
