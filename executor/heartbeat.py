@@ -8,11 +8,11 @@ It also looks, once a second, after a task that takes longer than anybody though
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
+from executor.clock import CLOCK, Clock
 from wukong.errors import WukongError
 from wukong.messages import Start
 from wukong.storage import Begun, Lineage, Storage
@@ -43,6 +43,8 @@ class Heartbeat:
     ----------
     again
         Has lineages started again.
+    clock
+        The time.
     """
 
     def __init__(
@@ -50,7 +52,9 @@ class Heartbeat:
         storage: Storage,
         run: str,
         again: Callable[[Sequence[Start]], None] = lambda _: None,
+        clock: Clock = CLOCK,
     ) -> None:
+        self._clock = clock
         self._storage = storage
         self._run = run
         self._again = again
@@ -58,7 +62,7 @@ class Heartbeat:
         # In order, and quick to leave: one Executor may have begun hundreds.
         self._lineages: dict[Lineage, None] = {}
         self._pause = float("inf")
-        self._beaten = time.monotonic()
+        self._beaten = self._clock.now()
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._live, name="heartbeat", daemon=True)
@@ -93,16 +97,20 @@ class Heartbeat:
 
     def _live(self) -> None:
         while not self._over.wait(min(self._pause, LOOK_SECONDS)):
-            # What fails here is made up for by the next time; the other threads meet a lost store
-            # themselves.
-            with suppress(WukongError):
-                if time.monotonic() - self._beaten >= self._pause:
-                    self._beat()
-                if self._care is not None:
-                    self._care.look()
+            self.look()
+
+    def look(self) -> None:
+        """Do what is due."""
+        # What fails here is made up for by the next time; the other threads meet a lost store
+        # themselves.
+        with suppress(WukongError):
+            if self._clock.now() - self._beaten >= self._pause:
+                self._beat()
+            if self._care is not None:
+                self._care.look()
 
     def _beat(self) -> None:
-        self._beaten = time.monotonic()
+        self._beaten = self._clock.now()
         self._storage.beat(self._run, self.lineages())
         lost = self._storage.reap(self._run, REAPED, LATE_SECONDS)
         self._again([start for start in lost if start.epoch <= MOST_EPOCHS])

@@ -6,7 +6,6 @@ A failing task ends the run, with the remote traceback. Outputs of short segment
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
@@ -90,7 +89,8 @@ class Walker:
         self._limits = limits
         self._compression = compression_for(work.storage)
         self._garbage: list[DataRef] = []
-        self._batch = Batch()
+        self._clock = work.clock
+        self._batch = Batch(work.clock)
         self._going: deque[Walk] = deque()
         self._inputs: Iterable[object] = ()
         self.task = "(none)"
@@ -263,7 +263,7 @@ class Walker:
         if not self._work.pace.is_short(spec):
             # What is done already is not to wait for it.
             self._flush()
-        began = self.since = time.monotonic()
+        began = self.since = self._clock.now()
         try:
             values = walk.values
             values[claim.segment] = spec.run(values, self._on_task, self._work.event.retries)
@@ -272,7 +272,7 @@ class Walker:
             return self._fail(walk, claim, self.task, "", error)
         finally:
             self.since = None
-        seconds = time.monotonic() - began
+        seconds = self._clock.now() - began
         self.busy += seconds
         self._work.took(spec, seconds)
         self.recorder.ran(began, seconds)
@@ -340,10 +340,10 @@ class Walker:
         first = replace(pending[0].arrival, garbage=tuple(self._garbage))
         arrivals = [first, *(one.arrival for one in pending[1:])]
         lineages = [one.walk.core.lineage for one in pending]
-        begun = time.perf_counter()
+        begun = self._clock.now()
         arrived = self._storage.arrive_all(self._run, list(zip(lineages, arrivals, strict=True)))
         size = sum(len(arrival.output) for arrival in arrivals)
-        seconds = time.perf_counter() - begun
+        seconds = self._clock.now() - begun
         self._compression.sent(size, seconds)
         self.stored += size
         self._garbage.clear()

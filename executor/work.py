@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from executor.clock import CLOCK, Clock, Timer
 from executor.failures import failure_of
 from executor.heartbeat import Heartbeat
 from executor.inputs import inputs_of
@@ -91,6 +92,8 @@ class Work:
         Gives the platform when something is handed off; most Executors never ask.
     lines
         The log of this invocation.
+    clock
+        The time.
     """
 
     def __init__(
@@ -100,6 +103,7 @@ class Work:
         token: str,
         platform: Callable[[], Platform],
         lines: Lines = NO_LINES,
+        clock: Clock = CLOCK,
     ) -> None:
         self.event = event
         self.run = event.run
@@ -108,6 +112,7 @@ class Work:
         self.pace = Pace()
         self.tally = Tally()
         self.lines = lines
+        self.clock = clock
         self.failed = False
         self.shared: dict[DataRef, bytes] = {}
         self._token = token
@@ -118,7 +123,7 @@ class Work:
         self._waiting: deque[Begun] = deque()
         self._kept: deque[Start] = deque()
         self._seen: set[Start] = set()
-        self._timer: threading.Timer | None = None
+        self._timer: Timer | None = None
         self._changed = threading.Condition()
 
     def begin(self, starts: Sequence[Start], recorder: Silent, heartbeat: Heartbeat) -> None:
@@ -197,12 +202,9 @@ class Work:
 
     def rent(self, seconds: float) -> None:
         """Hand off what is kept after so long, unless it is known by then to be short."""
-        timer = threading.Timer(seconds, self._buy)
-        timer.daemon = True
         with self._changed:
             self._cancel()
-            self._timer = timer
-        timer.start()
+            self._timer = self.clock.later(seconds, self._buy)
 
     def _buy(self) -> None:
         with suppress(WukongError):
