@@ -300,8 +300,10 @@ class Core:
             raise AssertionError(f"a segment would run again: {waiting}, ran {self.ran}")
         if self.halted and (self.ready or self.memory or self.held):
             raise AssertionError(f"halted with {waiting} ready and {self.memory} in memory")
-        if self.held and self.held[-1].segment not in self.memory:
-            raise AssertionError(f"{self.held[-1].segment} is held, but not in memory")
+        # What was held for an output that is stored after all has been consumed by it.
+        last = self.held[-1].segment if self.held else None
+        if last is not None and last not in self.memory and not self.released & self.memory:
+            raise AssertionError(f"{last} is held, but not in memory: {self.story(last)}")
 
 
 def _concerned(one: Event | Instruction) -> set[int]:  # noqa: PLR0911 - one for each kind

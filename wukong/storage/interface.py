@@ -21,7 +21,7 @@ What makes it safe when invocations are delivered twice, die, or come back from 
 5. A lineage says which of its outputs arrived before (`after`). A store that was restarted without
    its last writes does not know it any more; then the lineage is fenced, and driven again.
 
-`tests/storage/contract.py` holds every back-end to this.
+`tests/storage/test_contract.py` holds every back-end to this.
 """
 
 from __future__ import annotations
