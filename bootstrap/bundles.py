@@ -13,8 +13,9 @@ from dataclasses import replace
 from bootstrap import package as packages
 from bootstrap.configuration import Configuration
 from bootstrap.errors import PackageError
-from bootstrap.spec import BundleFields, DeploymentSpec
+from bootstrap.spec import DeploymentSpec
 from bootstrap.surroundings import Surroundings
+from bootstrap.wishes import BundleFields
 
 HEADROOM_MB = 256
 """What is left in /tmp beside bundles, for the user's modules and files; as the package's builder

@@ -15,6 +15,9 @@ from bootstrap.errors import DeadlineError
 ANSWER_SECONDS = 30.0
 """Kept back for the answer: three tries of six seconds, six seconds between them, and the log."""
 
+AGAIN_SECONDS = 1.0
+"""After so long the alarm rings again, if the block goes on."""
+
 
 class _TimeUpError(BaseException):
     """Rings through whatever runs: botocore takes any `Exception` for a connection to try again."""
@@ -67,6 +70,8 @@ def alarm(deadline: Deadline) -> Iterator[None]:
         return
 
     def ring(_signal: int, _frame: FrameType | None) -> None:
+        # Python drops what is raised in `__del__` or in a callback of the garbage collector.
+        signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
         raise _TimeUpError
 
     before = signal.signal(signal.SIGALRM, ring)
@@ -81,4 +86,6 @@ def alarm(deadline: Deadline) -> Iterator[None]:
         hint = "Send the event again."
         raise DeadlineError("A call to AWS hung until the time was up.", hint) from None
     finally:
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

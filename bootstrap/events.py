@@ -24,15 +24,8 @@ from bootstrap.cloudformation import PHYSICAL_ID, CustomResource, physical_id
 from bootstrap.errors import EventError
 from bootstrap.manual import MANUAL, Action, ManualDelete, ManualHistory, ManualRollback
 from bootstrap.settings import Settings
-from bootstrap.spec import (
-    COMPONENTS,
-    LAYER_NAME,
-    DeploymentSpec,
-    DeploymentWishes,
-    FunctionWishes,
-    Manifest,
-    merge,
-)
+from bootstrap.spec import COMPONENTS, DeploymentSpec, merge
+from bootstrap.wishes import LAYER_NAME, DeploymentWishes, FunctionWishes, Manifest
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -21,7 +21,7 @@ from bootstrap.errors import BootstrapError, PackageError
 from bootstrap.events import LAYERS_FOLDER
 from bootstrap.package import Package
 from bootstrap.record import short
-from bootstrap.spec import Architecture, Runtime, Wishes
+from bootstrap.wishes import Architecture, Runtime, Wishes
 
 if TYPE_CHECKING:
     from bootstrap.lambda_api import LambdaApi

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
-from bootstrap.spec import DeploymentWishes, Name, Wishes
+from bootstrap.wishes import DeploymentWishes, Name, Wishes
 
 
 class Action(StrEnum):

@@ -24,9 +24,10 @@ from bootstrap.layers import Layer
 from bootstrap.package import Package
 from bootstrap.plan import FunctionPlan, Plan, check_owners, plan_deployment
 from bootstrap.record import Record, digest, later
-from bootstrap.spec import MOST_LAYERS, Manifest, module_file
+from bootstrap.spec import module_file
 from bootstrap.surroundings import Surroundings
 from bootstrap.variables import ENVIRONMENT_BYTES, environment_bytes
+from bootstrap.wishes import MOST_LAYERS, Manifest
 
 Pair = tuple[Found | None, Found | None]
 

@@ -20,7 +20,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from bootstrap.errors import SettingsError
-from bootstrap.spec import COMPONENTS, DeploymentWishes, FunctionWishes
+from bootstrap.spec import COMPONENTS
+from bootstrap.wishes import DeploymentWishes, FunctionWishes
 
 CLEARABLE = frozenset(
     {

@@ -1,4 +1,4 @@
-"""What Lambda takes for a function's environment variables: which names, and how much together."""
+"""A function's environment variables: which are ours, which Lambda's, and how much they may be."""
 
 from __future__ import annotations
 
@@ -38,11 +38,27 @@ https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 """
 
 
+TRACING_LAYER = "WUKONG_TRACING_LAYER"
+"""Which of its layers a function has for tracing, so that this one can be taken away again."""
+
+OURS: Mapping[str, str] = {
+    "AWS_LAMBDA_EXEC_WRAPPER": "exec_wrapper",
+    "WUKONG_BUNDLES": "bundle_place",
+    "WUKONG_METRICS": "metrics",
+    "WUKONG_STORE_SIGNING_KEY": "signing_key",
+    TRACING_LAYER: "tracing_layer",
+}
+"""Variables that have a field of their own, by which alone they are set.
+https://docs.aws.amazon.com/lambda/latest/dg/runtimes-modify.html#runtime-wrapper"""
+
+
 def sized(variables: dict[str, str]) -> dict[str, str]:
-    """Give variables that Lambda takes as they are; else raise `ValueError` that says why not."""
+    """Give variables that are taken as they are; else raise `ValueError` that says why not."""
     reserved = sorted(variables.keys() & RESERVED_VARIABLES)
     if reserved:
         raise ValueError(f"Lambda reserves {', '.join(reserved)}")
+    if ours := sorted(variables.keys() & OURS.keys()):
+        raise ValueError(f"{ours[0]} is set by {OURS[ours[0]]}")
     wrong = sorted(name for name in variables if not re.fullmatch(r"[a-zA-Z][a-zA-Z0-9_]+", name))
     if wrong:
         raise ValueError(f"Lambda takes no variable named {wrong[0]!r:.100}")

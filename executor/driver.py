@@ -24,6 +24,7 @@ from wukong.platform.interface import Platform
 from wukong.platform.lines import NO_LINES, Lines
 from wukong.storage import Storage
 from wukong.storage.notes import Place
+from wukong.storage.signing import SignatureError
 
 TOKEN_LENGTH = 12
 """It is part of the name of each output, and need only differ from the run's other invocations."""
@@ -93,6 +94,7 @@ class Driver:
         tally = self._work.tally
         tally.stored = sum(walker.stored for walker in self._walkers)
         tally.fenced = sum(walker.fenced for walker in self._walkers)
+        tally.throttled = self._work.throttled
         tally.busy = sum(walker.busy for walker in self._walkers)
         return tally
 
@@ -103,6 +105,8 @@ class Driver:
         ------
         StorageError
             If the storage is lost; the leases then expire and the work is re-driven.
+        SignatureError
+            If storage gives something with a signature that does not fit; see `refuse`.
         """
         work = self._work
         if self._event.hop > MAX_HOPS:
@@ -111,6 +115,11 @@ class Driver:
         work.begin(self._event.starts, self._walkers[0].recorder, self._heartbeat)
         with self._heartbeat:
             self._run_all()
+        return self.tally
+
+    def refuse(self, error: SignatureError) -> Tally:
+        """End the run, as something in storage has a signature that does not fit."""
+        self._work.refuse(error)
         return self.tally
 
     def _run_all(self) -> None:

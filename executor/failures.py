@@ -4,28 +4,9 @@ from __future__ import annotations
 
 import pickle
 import traceback
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterable
 
-from wukong.storage import RunState, Storage
 from wukong.storage.serialisation import Failure, dumps
-from wukong.storage.signing import SignatureError
-
-
-@contextmanager
-def refusing(storage: Storage, run: str) -> Iterator[dict[str, Any]]:
-    """End the run if storage gives something with a signature that does not fit.
-
-    Gives a mapping that then says so.
-    """
-    told: dict[str, Any] = {}
-    try:
-        yield told
-    except SignatureError as error:
-        failure = failure_of("(signature)", "", error)
-        storage.stop(run, RunState.FAILED, failure.to_bytes())
-        told |= {"wukong": "refused", "run": run, "why": error.message}
 
 
 def failure_of(

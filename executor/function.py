@@ -51,20 +51,12 @@ def lambda_handler(event: object, context: Context) -> dict[str, Any]:
     lines = Lines("executor", message.run, context.aws_request_id, cold=cold)
     named = [f"{one.segment}.{one.epoch}" for one in message.starts[:SHOWN]]
     lines.say("begins", lineages=named, of=len(message.starts), reason=message.reason)
-    from executor.failures import refusing
-
-    with refusing(surroundings.store(), message.run) as refused:
-        return _served(message, context, lines, cold=cold)
-    lines.say("refused", why=refused["why"])
-    return refused
-
-
-def _served(
-    message: ExecutorEvent, context: Context, lines: Lines, *, cold: bool
-) -> dict[str, Any]:
     with serving("wukong.executor", message.trace, _about(message, context, cold=cold)) as trace:
         tally = _execute(message, context, lines, cold=cold)
         trace.note({"wukong.segments": len(tally.segments)})
+        trace.end(tally.refused)
+    if tally.refused is not None:
+        return {"wukong": "refused", "run": message.run, "why": tally.refused.message}
     return {
         "wukong": "executed",
         "run": message.run,
@@ -98,11 +90,9 @@ def _execute(message: ExecutorEvent, context: Context, lines: Lines, *, cold: bo
     from executor.memory import limit_memory
     from executor.place import place_of, threads_for
     from wukong.platform.traced import traced
+    from wukong.storage.signing import SignatureError
 
     store = traced(surroundings.store())
-    if message.bundle is not None:
-        _carried().use(message.bundle, partial(store.read, message.run))
-    _compute_nested_in_place()
     place = place_of(context.aws_request_id)
     limit_memory(place.memory_mb)
     driver = Driver(
@@ -116,7 +106,12 @@ def _execute(message: ExecutorEvent, context: Context, lines: Lines, *, cold: bo
         lines=lines,
     )
     try:
+        if message.bundle is not None:
+            _carried().use(message.bundle, partial(store.read, message.run))
+        _compute_nested_in_place()
         return driver.execute()
+    except SignatureError as error:
+        return driver.refuse(error)
     finally:
         lines.measure("executed", _metrics(driver.tally, cold=cold))
 

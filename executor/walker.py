@@ -263,21 +263,28 @@ class Walker:
         if not self._work.pace.is_short(spec):
             # What is done already is not to wait for it.
             self._flush()
-        began = self.since = self._clock.now()
+        began = self._clock.now()
         try:
-            values = walk.values
-            values[claim.segment] = spec.run(values, self._on_task, self._work.event.retries)
+            seconds = self._run_tasks(walk, claim, spec)
         except BaseException as error:  # noqa: BLE001 - also SystemExit: a task must not end us
             explain(error, self._limits.memory_mb)
             return self._fail(walk, claim, self.task, "", error)
-        finally:
-            self.since = None
-        seconds = self._clock.now() - began
-        self.busy += seconds
         self._work.took(spec, seconds)
         self.recorder.ran(began, seconds)
         self._trim(walk, spec)
         return self._computed(walk, claim, spec)
+
+    def _run_tasks(self, walk: Walk, claim: Claim, spec: Spec) -> float:
+        """Run a segment's tasks, and give the seconds they took; raises whatever they raise."""
+        began = self.since = self._clock.now()
+        try:
+            retries = self._work.event.retries
+            walk.values[claim.segment] = spec.run(walk.values, self._on_task, retries)
+        finally:
+            self.since = None
+            seconds = self._clock.now() - began
+            self.busy += seconds
+        return seconds
 
     def _on_task(self, key: object, inputs: Iterable[object]) -> None:
         """Note which task runs, and whose values it is given."""

@@ -34,6 +34,7 @@ from wukong.platform.interface import Platform
 from wukong.platform.lines import NO_LINES, Lines
 from wukong.storage import Begun, DataRef, Fenced, Lineage, RunState, Storage
 from wukong.storage.serialisation import Failure
+from wukong.storage.signing import SignatureError
 
 WORTH_SECONDS = 0.01
 """Shorter tasks are mostly Python, of which one thread runs at a time anyway."""
@@ -61,7 +62,9 @@ class Tally:
     passed_on, kept
         Lineages that it left to others for want of time, and that it kept for itself.
     failed, fenced
-        Tasks that ended the run, and outputs that came too late.
+        Tasks and refusals that ended the run, and outputs that came too late.
+    refused
+        What storage gave with a signature that does not fit; None if all did.
     stored
         Bytes of outputs.
     busy
@@ -77,6 +80,7 @@ class Tally:
     kept: int = 0
     failed: int = 0
     fenced: int = 0
+    refused: SignatureError | None = None
     stored: int = 0
     busy: float = 0.0
 
@@ -118,6 +122,9 @@ class Work:
         self._token = token
         self._trace = tracing.current()
         self._platform = platform
+        self._reached: Platform | None = None
+        self._throttled_before = 0
+        self._reaching = threading.Lock()
         self._busy = 0
         self._worth = threading.Event()
         self._waiting: deque[Begun] = deque()
@@ -245,7 +252,7 @@ class Work:
         -------
         How many were accepted. What is refused is not lost: its lease expires.
         """
-        platform = self._platform()
+        platform = self._reach()
         groups: list[Sequence[Start]] = [*platform.grouped(starts)]
         if together > 1:
             groups = [starts[i : i + together] for i in range(0, len(starts), together)]
@@ -254,16 +261,27 @@ class Work:
     def start_again(self, starts: Sequence[Start]) -> None:
         """Have started again what others have lost."""
         if starts:
-            self._start(self._platform(), [(start,) for start in starts], Reason.AGAIN)
+            self._start(self._reach(), [(start,) for start in starts], Reason.AGAIN)
+
+    def _reach(self) -> Platform:
+        """Give the platform, which may have served other Executors before this one."""
+        with self._reaching:
+            if self._reached is None:
+                self._reached = self._platform()
+                self._throttled_before = self._reached.throttled
+            return self._reached
+
+    @property
+    def throttled(self) -> int:
+        """How often starts of this Executor were refused; those of all its threads, once each."""
+        return self._reached.throttled - self._throttled_before if self._reached else 0
 
     def _start(self, platform: Platform, groups: Iterable[Sequence[Start]], reason: Reason) -> int:
         like = replace(self.event, hop=self.event.hop + 1, parent=self._token, reason=reason)
         wanted = [replace(like, starts=tuple(group)) for group in groups]
-        throttled = platform.throttled
         with self._trace.invoking(wanted) as events:
             accepted = platform.start(events).accepted
         self.tally.handed_off += accepted
-        self.tally.throttled += platform.throttled - throttled
         self.lines.say("hands off", reason=reason, executors=len(wanted), accepted=accepted)
         return accepted
 
@@ -288,6 +306,12 @@ class Work:
         failure = failure_of(task, what, error, inputs)
         self.lines.say("failed", task=task[:LINE], error=failure.message[:LINE], **(where or {}))
         self.end(failure)
+
+    def refuse(self, error: SignatureError) -> None:
+        """End the run, as something in storage has a signature that does not fit."""
+        self.tally.refused = error
+        self.lines.say("refused", why=error.message)
+        self.end(failure_of("(signature)", "", error))
 
     def end(self, failure: Failure) -> None:
         """End the run."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 
 from invoker.tree import Branch
@@ -100,6 +100,16 @@ class Batch:
             self.refuse(item, f"{item.reason}{suffix}" if item.attempts else untried)
         self.ready.clear()
         self._waiting.clear()
+
+    def counts(self) -> Counter[str]:
+        """Count the outcomes, by metric; what further Invokers tell of, they count themselves."""
+        counted: Counter[str] = Counter()
+        for item in self._items:
+            outcome = self._outcomes[item.position]
+            if not isinstance(outcome, InvokerReport):
+                counted["Started" if outcome is None else "Refused"] += item.size
+                counted["Unsure"] += item.size * item.unsure
+        return counted
 
     def report(self) -> InvokerReport:
         """Give the outcomes, in the order of the events; only when the batch is done."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -105,8 +106,8 @@ class Engine:
         self._loop = asyncio.new_event_loop()
         self.rate = RATE
         """Executors that are started here in a second, as of the latest batch that tells."""
-        self.throttled = 0
-        """How often Lambda refused a start so far because too many functions ran or started."""
+        self.counts: Counter[str] = Counter()
+        """What became of all requests so far, by metric (docs/watching.md)."""
 
     def start(self, events: Sequence[ExecutorEvent | Branch], seconds: float) -> InvokerReport:
         """Try for so many seconds to have all events accepted; not for two threads at once.
@@ -139,6 +140,7 @@ class Engine:
             await self._pool.settle()
             self._forget_flights()
         report = batch.report()
+        self.counts.update(batch.counts())
         self._measure(events, report.accepted, seconds - (self._until - self._loop.time()))
         return report
 
@@ -265,7 +267,7 @@ class Engine:
                 self._pace.accepted(now - flight.sent, backlog=bool(self._batch.ready))
                 self._batch.accept(item)
             case Verdict.THROTTLED:
-                self.throttled += 1
+                self.counts["Throttled"] += 1
                 self._pace.throttled(flight.sent, now)
                 self._try_again(item, reason(response), least=retry_after(response))
             case Verdict.FAULT:

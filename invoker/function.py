@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform as machine
 import time
+from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -51,21 +52,25 @@ def _start(message: InvokerEvent, context: Context, lines: Lines, *, cold: bool)
     from invoker.fanout import start_batch
 
     engine, begun = _engine(), time.monotonic()
-    throttled, report = engine.throttled, InvokerReport(0)
+    before = engine.counts.copy()
     try:
         seconds = context.get_remaining_time_in_millis() / 1000
-        report = start_batch(engine, message, seconds, _store)
+        return start_batch(engine, message, seconds, _store)
     finally:
-        metrics = {
-            "Started": report.accepted,
-            "Refused": len(report.refused),
-            "Unsure": report.unsure,
-            "Throttled": engine.throttled - throttled,
-            "ColdStarts": int(cold),
-            "BusySeconds": round(time.monotonic() - begun, 3),
-        }
-        lines.measure("invoked", metrics)
-    return report
+        did = engine.counts - before
+        lines.measure("invoked", _metrics(did, time.monotonic() - begun, cold=cold))
+
+
+def _metrics(did: Counter[str], seconds: float, *, cold: bool) -> dict[str, float]:
+    """Give what CloudWatch is to know of an invocation; docs/watching.md says what each means."""
+    return {
+        "Started": did["Started"],
+        "Refused": did["Refused"],
+        "Unsure": did["Unsure"],
+        "Throttled": did["Throttled"],
+        "ColdStarts": int(cold),
+        "BusySeconds": round(seconds, 3),
+    }
 
 
 def _store() -> Storage:

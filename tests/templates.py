@@ -9,6 +9,8 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[1]
+BOOTSTRAP = "template-bootstrap.yaml"
+NETWORK = "template-network.yaml"
 NOTHING = object()
 """A value that is left out, as `AWS::NoValue`."""
 
@@ -59,6 +61,12 @@ class Template:
         """Give the properties of a resource."""
         found: dict[str, Any] = self.resources[name]["Properties"]
         return found
+
+    def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
+        """Give the properties of all resources of a type, by their names."""
+        return {
+            name: one["Properties"] for name, one in self.resources.items() if one["Type"] == kind
+        }
 
     def statements(self, role: str) -> dict[str, dict[str, Any]]:
         """Give the statements of a role's or a managed policy's own policies, by their names."""

@@ -23,28 +23,29 @@ from weakref import WeakSet
 
 import dask
 from dask.base import persist as dask_persist
+from dask.core import flatten
 from dask.local import get_sync
 
 from wukong import futures, history, persisted
 from wukong.callbacks import Callback
-from wukong.config import Config, ConfigError, RunOptions, load_config
+from wukong.config import Config, RunOptions, load_config
+from wukong.connection import Connection
 from wukong.cost import Cost, cost_of
 from wukong.estimate import Conditions, Estimate, bytes_of, estimate, graph_of
 from wukong.experience import recall
+from wukong.followers import Followers
 from wukong.following import Following
-from wukong.futures import Future
+from wukong.futures import Future, MakeRun
 from wukong.graph.normalise import Normalised, normalise
 from wukong.keeping import Keeper, Surroundings
 from wukong.ledger import Ledger
-from wukong.opening import located, open_platform, workers_of
+from wukong.opening import check_kept, workers_of
 from wukong.platform import tracing
 from wukong.platform.context import inside_function
 from wukong.platform.interface import Platform
-from wukong.platform.traced import traced
 from wukong.record import RunRecord
 from wukong.runs import Run
-from wukong.stack.valkey import EmbeddedValkey
-from wukong.storage import Storage, StorageError, is_valkey, open_storage
+from wukong.storage import Storage, StorageError
 from wukong.submission import submit
 from wukong.view import client_html, client_text
 
@@ -95,10 +96,10 @@ class Client:
         self.config = found.with_arguments(platform, stack, workers, following.options)
         self._following = following
         self._ledger = Ledger(self.config)
-        self._open = ExitStack()
-        self._opening = threading.Lock()
-        self._storage: Storage | None = None
-        self._platform: Platform | None = None
+        self._settings = ExitStack()
+        self._connection = Connection(self.config, self._ledger.stored_at)
+        self._followers = Followers()
+        self._lock = threading.Lock()
         # A run that nobody follows any more is of no concern here.
         self._runs: WeakSet[Run] = WeakSet()
         self._keeper = Keeper(self._surroundings, self._save)
@@ -129,21 +130,26 @@ class Client:
         if inside_function():
             # A task that computes something itself: another run would wait for its own thread.
             return get_sync(dsk, keys)
+        if not any(True for _ in flatten([keys])):
+            return get_sync({}, keys)
         begin = self._begin(self._following.changed(options))
-        run = begin(normalise(dsk, keys if isinstance(keys, list) else [keys]), keys)
-        run.wait()
-        return run.result()
+        with begin(normalise(dsk, keys if isinstance(keys, list) else [keys]), keys) as run:
+            run.wait()
+            return run.result()
 
     def compute(self, collection: Any, **options: Any) -> Future:
         """Compute a collection in the background, and give its future at once.
 
+        Of several, in a list or tuple, the future's value is the list of theirs; they are one run.
         The future's `run` names the run: with it, `attach` comes back to it if this process ends.
         """
-        return futures.compute(collection, self._begin(self._following.changed(options)))
+        begin = self._begin(self._following.changed(options))
+        return futures.compute(self._followers, collection, begin)
 
     def attach(self, run: str) -> Future:
         """Come back to a run that this client or a lost one has begun; its result is the future's.
 
+        Of the run of a `map` that is the list of its values, in the order of its calls.
         The future raises `RunError` if the store has no such run.
         """
         storage, platform = self._connect()
@@ -155,7 +161,7 @@ class Client:
             self._note(found)
             return found
 
-        return futures.attach(run, come_back)
+        return futures.attach(self._followers, run, come_back)
 
     def persist(
         self, collections: Any, *, optimize_graph: bool = True, **options: Any
@@ -175,25 +181,21 @@ class Client:
                 collections, self.get, optimize_graph=optimize_graph, **options
             )
         begin = self._begin(self._following.changed(options))
-
-        def compute(graph: Normalised, keys: Any) -> Run:
-            run = begin(graph, keys)
-            run.wait()
-            return run
-
-        storage, _ = self._connect()
-        return persisted.persist(collections, compute, storage, optimize_graph=optimize_graph)
+        hold = self._connection.hold
+        return persisted.persist(collections, begin, hold, optimize_graph=optimize_graph)
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Future:
         """Call a function in an Executor, and give its future at once.
 
-        Futures among the arguments are awaited first; their values travel through this process.
+        Futures among the arguments, also in lists, tuples and dicts, are awaited first; their
+        values travel through this process.
         """
         key = f"{_name_of(function)}-{uuid.uuid4().hex}"
         call = futures.Call(key, function, arguments, keywords)
         # No bar unless it is asked for: there may be very many calls at once.
         wanted = self._following.changed({"progress": self.config.run.progress or False})
-        return futures.start([call], self._begin(wanted), wanted.options.retries)[0]
+        begin, retries = self._begin(wanted), wanted.options.retries
+        return futures.start(self._followers, call, begin, retries)[0]
 
     def map(
         self, function: Callable[..., Any], /, *iterables: Iterable[Any], **options: Any
@@ -211,7 +213,8 @@ class Client:
             futures.Call((name, number), function, arguments, {})
             for number, arguments in enumerate(zip(*iterables, strict=False))
         ]
-        return futures.start(calls, self._begin(wanted), wanted.options.retries) if calls else []
+        begin, retries = self._begin(wanted), wanted.options.retries
+        return list(futures.start(self._followers, calls, begin, retries)) if calls else []
 
     @staticmethod
     def gather(waiting: Any) -> Any:
@@ -309,22 +312,27 @@ class Client:
 
     def cancel(self) -> None:
         """Stop every run of this client: one write each, which all its Executors meet."""
-        for run in list(self._runs):
+        with self._lock:
+            runs = list(self._runs)
+        for run in runs:
             run.cancel()
 
-    def _begin(self, following: Following) -> Callable[[Normalised, Any], Run]:
+    def _begin(self, following: Following) -> MakeRun:
+        self._connection.check()
         options, followers = following.options, following.followers()
 
-        def begin(graph: Normalised, keys: Any) -> Run:
+        def begin(graph: Normalised, keys: Any, *, calls: bool = False) -> Run:
             storage, platform = self._connect()
+            check_kept(options, self._connection.located.store)
             self._ledger.check_memory(options, platform)
             self._ledger.check_budget(options, platform, lambda: self._estimate(graph, options))
             name = uuid.uuid4().hex
             trace = tracing.begin("wukong.run", attributes={"wukong.run": name})
             with trace.here():
-                begun = submit(name, graph, keys, storage, platform, options)
-            watch = self._ledger.watch(followers, options, platform, begun)
-            return self._note(Run(begun, storage, platform, watch, self._keeper, trace))
+                begun = submit(name, graph, keys, storage, platform, options, calls=calls)
+            with Run(begun, storage, platform, None, self._keeper, trace) as run:
+                run.watch = self._ledger.watch(followers, options, platform, begun)
+                return self._note(run)
 
         return begin
 
@@ -333,24 +341,37 @@ class Client:
         history.save(record)
 
     def _note(self, run: Run) -> Run:
-        self._runs.add(run)
+        with self._lock:
+            self._runs.add(run)
         self._ledger.enter(run.id, run.watch)
+        if self._connection.is_closed:
+            # Too late to be among those that closing stops.
+            run.cancel()
         return run
 
     def close(self) -> None:
-        """Stop what this client has started: runs, worker processes and the embedded Valkey."""
-        if self._storage is not None:
-            with suppress(StorageError):
-                self.cancel()
-        self._open.close()
+        """Stop what this client has started: runs, worker processes and the embedded Valkey.
+
+        Futures that are left raise `RunCancelledError`, and the client can compute nothing more. In
+        a process that was forked from the client's, nothing is stopped.
+        """
+        self._settings.close()
+        if self._connection.is_of_parent:
+            return
+        self._followers.refuse()
+        self._connection.refuse()
+        with suppress(StorageError):
+            self.cancel()
+        self._followers.join()
+        self._connection.close()
         self._keeper.wait()
-        self._storage = self._platform = None
 
     def __enter__(self) -> Self:
+        self._connection.check()
         # Executors have no disk in common, which is Dask's choice where nothing else is said.
         method = dask.config.get("dataframe.shuffle.method", None) or "tasks"
         settings = {"scheduler": self, "dataframe.shuffle.method": method}
-        self._open.enter_context(dask.config.set(settings))
+        self._settings.enter_context(dask.config.set(settings))
         return self
 
     def __exit__(
@@ -377,37 +398,15 @@ class Client:
         return Surroundings("aws", None, {name: value for name, value in where.items() if value})
 
     def _connect(self) -> tuple[Storage, Platform]:
-        with self._opening:
-            if self._storage is None or self._platform is None:
-                config = located(self.config)
-                url = config.store.url or self._embedded_store()
-                self._ledger.stored_at(url)
-                self._storage = traced(open_storage(url, config.store.signing_key))
-                self._open.callback(self._storage.close)
-                self._storage.ping()
-                queue = self._queue_beside(url)
-                self._platform = open_platform(config, url, self._storage, queue)
-                self._open.callback(self._platform.close)
-            return self._storage, self._platform
+        return self._connection.open()
 
-    def _queue_beside(self, url: str) -> str | None:
-        """Start a Valkey for the queue of worker processes, if the store is none."""
-        if self.config.platform != "local" or is_valkey(url):
-            return None
-        return self._open.enter_context(EmbeddedValkey()).url
+    @property
+    def _storage(self) -> Storage | None:
+        return self._connection.storage
 
-    def _embedded_store(self) -> str:
-        match self.config.platform:
-            case "threads":
-                return f"memory://{id(self)}"
-            case "local":
-                return self._open.enter_context(EmbeddedValkey()).url
-        raise ConfigError(
-            "store.url is not set, and there is no stack to ask: on aws, client and Executors meet "
-            "in one store",
-            "Name the stack (aws_lambda in docs/config.md), or set store.url in wukong-config.yaml "
-            "(or WUKONG_STORE_URL) to the URL that the functions have.",
-        )
+    @property
+    def _platform(self) -> Platform | None:
+        return self._connection.platform
 
 
 def attach(run: str, config: Config | str | Path | None = None, **arguments: Any) -> Any:

@@ -50,6 +50,9 @@ class Store(_Section):
     """Where the key is with which everything in the store is signed: the ARN of a secret or of an
     SSM parameter, file:PATH or env:NAME. Without it, on aws, the key of the stack, if its names are
     taken from the stack; on this machine nothing is signed."""
+    keep_days: Annotated[int, Field(ge=1)] | None = None
+    """Days for which the bucket of a dynamodb+s3:// store keeps objects, by its lifecycle rule; on
+    aws what the stack says. A run that is to be kept for longer is refused."""
 
 
 class Local(_Section):
@@ -93,7 +96,8 @@ class RunOptions(_Section):
     deadline: Annotated[float, Field(gt=0)] | None = None
     """Seconds after its submission when the run is cancelled, by whoever follows it then."""
     keep_seconds: Annotated[int, Field(ge=60)] = 86_400
-    """When everything that a run left in the store expires."""
+    """When everything that a run left in the store expires. The bucket of a dynamodb+s3:// store
+    deletes objects when `store.keep_days` are over, so there it may not be more than these."""
     record: bool = True
     """Whether it is noted what Executors do, for reports, estimates and what a run has cost."""
     memory: Annotated[int, Field(ge=128, le=10_240)] | None = None

@@ -4,31 +4,41 @@
     for future in as_completed(futures):
         print(future.result())
 
-Each call of `submit` or `map` is one run; a thread follows it and completes each future as soon as
-its root is official. So a future is a `concurrent.futures.Future`: `wait`, `as_completed` and
-callbacks work. One that raises ends nobody else, unlike a task of a graph, and is retried where it
-runs.
+Each call of `submit` or `map` is one run, which is followed in the background (`followers`); each
+future is completed as soon as its root is official. So a future is a `concurrent.futures.Future`:
+`wait`, `as_completed` and callbacks work. One that raises ends nobody else, unlike a task of a
+graph, and is retried where it runs.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from dask.base import compute as dask_compute
+from dask.base import is_dask_collection
 from dask.core import flatten
 
+from wukong.failing import raise_failure
+from wukong.followers import Followers
 from wukong.graph.guarded import guarded_task
 from wukong.graph.normalise import Key, Normalised, normalise
-from wukong.runs import Run, raise_failure
-from wukong.storage.serialisation import Failure
+from wukong.runs import Run
+from wukong.storage.serialisation import Data, Failure, loads
+from wukong.submission import RunError
 from wukong.view import table
 
-MakeRun = Callable[[Normalised, Any], Run]
+
+class MakeRun(Protocol):
+    """Begins a run of a graph that is asked for these keys; `calls` as in a `Manifest`."""
+
+    def __call__(self, graph: Normalised, keys: Any, *, calls: bool = False) -> Run:
+        """Begin it."""
 
 
 class Future(concurrent.futures.Future[Any]):
@@ -91,71 +101,90 @@ class Call:
     keywords: Mapping[str, Any]
 
 
-def start(calls: Sequence[Call], make_run: MakeRun, retries: int) -> list[Future]:
-    """Start a run of these calls and give their futures, at once."""
-    group = _Group()
-    futures = [Future(call.key, group) for call in calls]
-    group.futures = futures
-    # In the caller's context: there may be a span of its own in it.
-    follow = threading.Thread(
-        target=copy_context().run,
-        args=(_follow, calls, futures, group, make_run, retries),
-        name="wukong-futures",
-        daemon=True,
-    )
-    follow.start()
-    return futures
+def start(
+    followers: Followers, asked: Call | Sequence[Call], make_run: MakeRun, retries: int
+) -> Sequence[Future]:
+    """Start a run of one call, or of several, and give their futures, at once."""
+    calls = _Calls(asked, make_run, retries)
+    followers.take(calls, calls.needs)
+    return calls.futures
 
 
-def compute(collection: Any, make_run: MakeRun) -> Future:
-    """Compute a collection in a thread of its own."""
+def compute(followers: Followers, collection: Any, make_run: MakeRun) -> Future:
+    """Compute a collection, or several in a list, in a thread of its own."""
+    has_many = isinstance(collection, list | tuple)
+    collections = list(collection) if has_many else [collection]
 
     def follow(group: _Group) -> Any:
         def schedule(graph: Any, keys: Any, **_: Any) -> Any:
-            run = group.begin(make_run(normalise(graph, keys), keys))
-            run.wait()
-            return run.result()
+            with make_run(normalise(graph, keys), keys) as run:
+                group.begin(run)
+                run.wait()
+                return run.result()
 
-        return dask_compute(collection, scheduler=schedule)[0]
+        values = dask_compute(*collections, scheduler=schedule)
+        return list(values) if has_many else values[0]
 
-    name = next(iter(flatten(collection.__dask_keys__())), "compute")
-    return _in_background(name, follow)
+    keys = [one.__dask_keys__() for one in collections if is_dask_collection(one)]
+    name = next(flatten(keys), "compute")
+    return _in_background(followers, name, follow)
 
 
-def attach(run: str, come_back: Callable[[], Run]) -> Future:
+def attach(followers: Followers, run: str, come_back: Callable[[], Run]) -> Future:
     """Follow a run that was begun elsewhere, in a thread of its own."""
 
     def follow(group: _Group) -> Any:
-        found = group.begin(come_back())
-        found.wait()
-        values = found.result()
-        for value in values if found.has_many else []:
-            if isinstance(value, Failure):
-                raise_failure(run, value)
-        return values[0] if found.has_many and len(values) == 1 else values
+        with come_back() as found:
+            group.begin(found)
+            found.wait()
+            value = found.result()
+        if not found.is_of_calls:
+            return value[0] if found.has_many and len(value) == 1 else value
+        for one in value if found.has_many else [value]:
+            if isinstance(one, Failure):
+                raise_failure(run, one)
+        return list(value) if found.has_many else value
 
-    return _in_background(run, follow)
+    return _in_background(followers, run, follow)
 
 
 def gather(futures: Any) -> Any:
-    """Give the values of futures, in the nesting of lists, tuples and dicts that they come in."""
-    match futures:
-        case concurrent.futures.Future():
-            return futures.result()
-        case list() | tuple():
-            return type(futures)(gather(one) for one in futures)
-        case dict():
-            return {key: gather(one) for key, one in futures.items()}
+    """Give the values of futures, in the nesting of lists, tuples and dicts that they come in.
+
+    What has no future in it is given as it is; so is what is no plain list, tuple or dict.
+    """
+    if isinstance(futures, concurrent.futures.Future):
+        return futures.result()
+    kind = type(futures)
+    if kind is list or kind is tuple:
+        values = [gather(one) for one in futures]
+        return futures if _are_same(values, futures) else kind(values)
+    if kind is dict:
+        found = {key: gather(one) for key, one in futures.items()}
+        return futures if _are_same(found.values(), futures.values()) else found
     return futures
+
+
+def _are_same(values: Iterable[Any], before: Iterable[Any]) -> bool:
+    return all(value is one for value, one in zip(values, before, strict=True))
 
 
 class _Group:
     """The futures of one run, and the run once there is one."""
 
     def __init__(self) -> None:
-        self.futures: list[Future] = []
         self.run: Run | None = None
         self.begun = threading.Event()
+        self._lock = threading.Lock()
+        self._open = 0
+        self._has_given_up = False
+
+    def watch(self, futures: Sequence[Future]) -> Sequence[Future]:
+        """Take these for the futures of the run."""
+        self._open = len(futures)
+        for future in futures:
+            future.add_done_callback(self._note)
+        return futures
 
     def begin(self, run: Run) -> Run:
         """Note the run; nobody may want it any more."""
@@ -164,51 +193,96 @@ class _Group:
         self.stop_if_unwanted()
         return run
 
+    @property
+    def is_unwanted(self) -> bool:
+        """Tell whether some futures were cancelled, and nobody waits for any other."""
+        return self._has_given_up and not self._open
+
     def stop_if_unwanted(self) -> None:
-        if self.run is not None and all(future.cancelled() for future in self.futures):
+        """Stop the run if what is left of it are calls that were given up."""
+        if self.run is not None and self.is_unwanted:
             self.run.cancel()
 
+    def _note(self, future: concurrent.futures.Future[Any]) -> None:
+        with self._lock:
+            self._open -= 1
+            self._has_given_up |= future.cancelled()
 
-def _follow(
-    calls: Sequence[Call],
-    futures: Sequence[Future],
-    group: _Group,
-    make_run: MakeRun,
-    retries: int,
-) -> None:
-    waiting = {call.key: future for call, future in zip(calls, futures, strict=True)}
-    run: Run | None = None
 
-    def deliver(keys: Sequence[Key]) -> None:
-        assert run is not None  # noqa: S101 -- it calls this
-        for key, value in run.values(keys).items():
-            _complete(waiting.pop(key), run.id, value)
+class _Calls:
+    """The calls of one run, as they are begun and followed."""
 
-    try:
+    def __init__(self, asked: Call | Sequence[Call], make_run: MakeRun, retries: int) -> None:
+        self._calls = [asked] if isinstance(asked, Call) else asked
+        self._keys = asked.key if isinstance(asked, Call) else [call.key for call in asked]
+        self._make_run = make_run
+        self._retries = retries
+        # In the caller's context: there may be a span of its own in it.
+        self._context = copy_context()
+        self._group = _Group()
+        self.futures = self._group.watch([Future(call.key, self._group) for call in self._calls])
+        self._waiting = {future.key: future for future in self.futures}
+
+    @property
+    def needs(self) -> Collection[concurrent.futures.Future[Any]]:
+        """Futures among the arguments."""
+        return {
+            future
+            for call in self._calls
+            for future in _futures_in([call.arguments, dict(call.keywords)])
+        }
+
+    def begin(self) -> Run:
+        """Begin the run; what the calls need is done."""
+        return self._context.run(self._begin)
+
+    def _begin(self) -> Run:
+        if self._group.is_unwanted:
+            raise concurrent.futures.CancelledError
         tasks = {
             call.key: guarded_task(
                 call.key,
                 call.function,
                 gather(call.arguments),
                 gather(dict(call.keywords)),
-                retries,
+                self._retries,
             )
-            for call in calls
+            for call in self._calls
         }
-        run = group.begin(make_run(Normalised(tasks, frozenset(tasks), {}), None))
-        run.wait(deliver)
-        run.end()
-    except BaseException as error:  # noqa: BLE001 - whoever waits for a future is to raise it
-        for future in waiting.values():
-            _fail(future, error)
-    finally:
-        group.begun.set()
+        graph = Normalised(tasks, frozenset(tasks), {})
+        return self._group.begin(self._make_run(graph, self._keys, calls=True))
+
+    def deliver(self, keys: Sequence[Key]) -> None:
+        """Complete the futures of these calls."""
+        run = self._group.run
+        # A store that has lost its last writes tells of a root again.
+        wanted = [key for key in keys if key in self._waiting]
+        if run is None or not wanted:
+            return
+        for key, data in run.data(wanted).items():
+            _complete(self._waiting.pop(key), run.id, data)
+        if self._waiting:
+            self._group.stop_if_unwanted()
+
+    def end(self, error: BaseException | None) -> None:
+        """Have the futures that are left raise why."""
+        for future in self._waiting.values():
+            _fail(future, error or RunError(f"the call {future.key!r} has no value"))
+        self._group.begun.set()
 
 
-def _in_background(key: Key, follow: Callable[[_Group], Any]) -> Future:
+def _futures_in(value: Any) -> Iterator[concurrent.futures.Future[Any]]:
+    """Give the futures that `gather` would wait for."""
+    if isinstance(value, concurrent.futures.Future):
+        yield value
+    elif type(value) in {list, tuple, dict}:
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _futures_in(one)
+
+
+def _in_background(followers: Followers, key: Key, follow: Callable[[_Group], Any]) -> Future:
     group = _Group()
-    future = Future(key, group)
-    group.futures = [future]
+    (future,) = group.watch([Future(key, group)])
 
     def complete() -> None:
         try:
@@ -216,12 +290,13 @@ def _in_background(key: Key, follow: Callable[[_Group], Any]) -> Future:
             if future.set_running_or_notify_cancel():
                 future.set_result(value)
         except BaseException as error:  # noqa: BLE001 - whoever waits for the future is to raise it
-            _fail(future, error)
+            _fail(future, followers.blame(error))
         finally:
             group.begun.set()
 
-    run = copy_context().run
-    threading.Thread(target=run, args=(complete,), name="wukong-futures", daemon=True).start()
+    # In the caller's context: there may be a span of its own in it.
+    context = copy_context()
+    followers.run(lambda: context.run(complete))
     return future
 
 
@@ -230,13 +305,24 @@ def _fail(future: Future, error: BaseException) -> None:
         future.set_exception(error)
 
 
-def _complete(future: Future, run: str, value: Any) -> None:
+def _complete(future: Future, run: str, data: Data) -> None:
+    """Give a future its value; one that cannot be read ends no other."""
     if not future.set_running_or_notify_cancel():
         return
-    if not isinstance(value, Failure):
-        future.set_result(value)
-        return
     try:
-        raise_failure(run, value)
-    except Exception as error:  # noqa: BLE001 - the user's own
+        value = _read(future.key, data)
+        if isinstance(value, Failure):
+            raise_failure(run, value)
+    except BaseException as error:  # noqa: BLE001 - the user's own, of whatever class
         future.set_exception(error)
+    else:
+        future.set_result(value)
+
+
+def _read(key: Key, data: Data) -> Any:
+    try:
+        return loads(data)
+    except Exception as error:
+        with suppress(Exception):
+            error.add_note(f"Wukong: the value of {key!r} cannot be unpickled here")
+        raise

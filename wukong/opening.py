@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from wukong.config import Config
+from wukong.config import Config, ConfigError, RunOptions, Store
 from wukong.messages import Targets
 from wukong.platform.interface import Platform
 from wukong.storage import Storage
@@ -72,4 +72,29 @@ def located(config: Config) -> Config:
         "store",
         url=store_url(stack, outputs, config.store.url),
         signing_key=config.store.signing_key or outputs.get("SigningKey"),
+        keep_days=outputs.get("StoreDays", config.store.keep_days),
+    )
+
+
+DAY_SECONDS = 86_400
+
+
+def check_kept(options: RunOptions, store: Store) -> None:
+    """Refuse a run that is to be kept for longer than the store's bucket keeps objects.
+
+    Items of the table would still say where its large outputs are when these have gone.
+
+    Raises
+    ------
+    ConfigError
+        That names both times.
+    """
+    days = -(-options.keep_seconds // DAY_SECONDS)
+    if store.keep_days is None or days <= store.keep_days:
+        return
+    raise ConfigError(
+        f"option keep_seconds: the run is to be kept for {options.keep_seconds:,} s, and the "
+        f"store's bucket deletes objects after {store.keep_days} days",
+        f"Deploy it with `wukong deploy -p StoreDays={days}` (a bucket of your own: change its "
+        "lifecycle rule, and store.keep_days), or give less keep_seconds.",
     )

@@ -20,13 +20,12 @@ from wukong.graph.normalise import Normalised, normalise
 from wukong.graph.stored import stored_task
 from wukong.platform.stored import Hold, fetch
 from wukong.runs import Run
-from wukong.storage import Storage
 
 
 def persist(
     collections: Sequence[Any],
-    compute: Callable[[Normalised, Any], Run],
-    storage: Storage,
+    begin: Callable[[Normalised, Any], Run],
+    hold: Callable[[str], Hold],
     *,
     optimize_graph: bool,
 ) -> list[Any]:
@@ -34,19 +33,23 @@ def persist(
 
     Parameters
     ----------
-    compute
-        Has a graph computed, and gives its run when it is done.
+    begin
+        Begins the run of a graph.
+    hold
+        Keeps the values of a run in the store, as long as what it gives is referred to.
     """
     graph = collections_to_expr(collections, optimize_graph).optimize()
     wanted = [list(flatten(keys)) for keys in graph.__dask_keys__()]
     keys = list(flatten(wanted))
-    run = compute(normalise(graph, keys, finalize_here=False), keys)
-    hold = Hold(run.id, storage)
+    with begin(normalise(graph, keys, finalize_here=False), keys) as run:
+        run.wait()
+        refs = run.refs(keys)
+        held = hold(run.id)
+        run.keep()
     stored = {
-        key: stored_task(key, fetch, run.id, ref.segment, ref.version, hold)
-        for key, ref in run.refs(keys).items()
+        key: stored_task(key, fetch, run.id, ref.segment, ref.version, held)
+        for key, ref in refs.items()
     }
-    run.keep()
     return [
         _rebuilt(collection, {key: stored[key] for key in mine})
         for collection, mine in zip(collections, wanted, strict=True)

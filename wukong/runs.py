@@ -11,9 +11,11 @@ import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from wukong.callbacks import Watch
+from wukong.failing import RunCancelledError, line_of, outcome_of, raise_failure
 from wukong.graph.normalise import Key, Normalised, assemble
 from wukong.keeping import End, Keeper
 from wukong.messages import ExecutorEvent
@@ -21,7 +23,7 @@ from wukong.platform import tracing
 from wukong.platform.interface import Platform
 from wukong.platform.tracing import NOTHING, Untraced
 from wukong.storage import DataRef, RunState, RunStatus, Storage, StorageError
-from wukong.storage.serialisation import Failure, loads
+from wukong.storage.serialisation import Data, Failure, loads
 from wukong.submission import Manifest, RunError, Submitted, event_of
 from wukong.view import Rows, table
 
@@ -38,27 +40,6 @@ STALL_SECONDS = 1200.0
 """If nothing has begun or finished for this long, and Executors are missing, nothing will: no
 invocation lasts longer than 900 s.
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
-
-
-LINE = 500
-
-SHOWN = 5
-"""How many keys an error names."""
-
-
-class TaskError(RunError):
-    """A task raised an exception that cannot be brought back; its text is in the message."""
-
-
-class RunCancelledError(RunError):
-    """The run was cancelled, or its deadline has passed."""
-
-
-class RemoteTraceback(Exception):  # noqa: N818 - it is a text to chain to an error, no error itself
-    """The traceback of an Executor, shown as the cause of the error that it raised."""
-
-    def __str__(self) -> str:
-        return f"\n\n{self.args[0]}"
 
 
 class Run:
@@ -97,12 +78,16 @@ class Run:
         self._refused: list[ExecutorEvent] = list(submitted.refused)
         self._storage = storage
         self._platform = platform
+        self._numbers = {key: number for number, key in submitted.manifest.roots.items()}
         self._waiting = set(submitted.manifest.roots)
         self._bookmark = ""
         self._is_quiet = False
         self._refs: dict[int, DataRef] = {}
         self._lost: dict[int, set[int]] = {}
         self._causes: dict[int, str] = {}
+        self._began: float | None = None
+        self._cared = 0.0
+        self._is_over = False
         self._progress = (0, 0)
         self._progress_at = 0.0
         until = submitted.manifest.until
@@ -148,7 +133,14 @@ class Run:
         return table("wukong.Run", self.rows())
 
     def wait(self, on_done: Callable[[Sequence[Key]], None] | None = None) -> None:
-        """Wait until all roots are done.
+        """Wait until all roots are done; parameters and errors as of `advance`."""
+        while not self.advance(LISTEN_SECONDS, on_done):
+            continue
+
+    def advance(
+        self, seconds: float, on_done: Callable[[Sequence[Key]], None] | None = None
+    ) -> bool:
+        """Wait so long for news of the run, look after it, and tell whether all roots are done.
 
         Parameters
         ----------
@@ -162,53 +154,72 @@ class Run:
         RunError
             If the run was cancelled, ran out of time or attempts, or was lost from the store.
         """
-        with self._trace.here():
-            self._wait(on_done)
-
-    def _wait(self, on_done: Callable[[Sequence[Key]], None] | None) -> None:
-        cared = self._progress_at = time.monotonic()
-        try:
-            self.watch.start(self)
-            while self._waiting or self._are_forgotten():
-                listen = self.watch.listens(LISTEN_SECONDS)
-                news = self._storage.news(self.id, self._bookmark, listen)
-                self._bookmark = news.bookmark
-                self._is_quiet &= not news.roots
-                new = self._waiting.intersection(news.roots)
-                self._waiting -= new
-                if new and on_done is not None:
-                    on_done([self._manifest.roots[number] for number in sorted(new)])
-                if news.ended is not None and self._waiting:
-                    self._raise_end(news.ended)
-                now = time.monotonic()
-                self._keep_deadline(now)
-                if self._bury() or now - cared > CARE_SECONDS:
-                    self._care()
-                    cared = now
-                if self.watch.is_due:
-                    self._look(self._storage.status(self.id))
+        with self._trace.here(), self:
+            if self._began is None:
+                self._began = self._cared = self._progress_at = time.monotonic()
+                self.watch.start(self)
+            if self._waiting or self._are_forgotten():
+                self._listen(seconds, on_done)
+                return False
             self.watch.end(self, None)
-        except BaseException as error:
-            # Whatever ends the waiting, Ctrl-C included, ends the Executors too.
+            return True
+
+    def _listen(self, seconds: float, on_done: Callable[[Sequence[Key]], None] | None) -> None:
+        news = self._storage.news(self.id, self._bookmark, self.watch.listens(seconds))
+        self._bookmark = news.bookmark
+        self._is_quiet &= not news.roots
+        new = self._waiting.intersection(news.roots)
+        self._waiting -= new
+        if new and on_done is not None:
+            on_done([self._manifest.roots[number] for number in sorted(new)])
+        if news.ended is not None and self._waiting:
+            self._raise_end(news.ended)
+        now = time.monotonic()
+        self._keep_deadline(now)
+        if self._bury() or now - self._cared > CARE_SECONDS:
+            self._care()
+            self._cared = now
+        if self.watch.is_due:
+            self._look(self._storage.status(self.id))
+
+    def __enter__(self) -> Self:
+        """Follow the run: whatever is raised in here, Ctrl-C included, ends the Executors too."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None or self._is_over:
+            return
+        try:
             with suppress(StorageError):
                 self._end(RunState.CANCELLED, error)
+        finally:
+            # Where the store cannot be reached, once is enough.
+            self._is_over = True
+        if self._began is not None:
             self.watch.end(self, error)
-            raise
 
     def result(self) -> Any:
         """Read what was asked for, in its nesting, and delete everything of the run."""
-        with self._trace.here():
+        with self._trace.here(), self:
             values = self.values(self._manifest.roots.values())
-        self.end()
+            self.end()
         asked = self._manifest
-        if asked.keys is None:
-            return list(values.values())
         return assemble(Normalised({}, frozenset(values), asked.local), asked.keys, values)
+
+    @property
+    def is_of_calls(self) -> bool:
+        """Tell whether each value is one of a call, or its `Failure`."""
+        return self._manifest.calls
 
     @property
     def has_many(self) -> bool:
         """Tell whether `result` gives a sequence of what was asked for, and not one value."""
-        return self._manifest.keys is None or isinstance(self._manifest.keys, list)
+        return isinstance(self._manifest.keys, list)
 
     def values(self, keys: Collection[Key]) -> dict[Key, Any]:
         """Read the values of roots that are done.
@@ -218,11 +229,22 @@ class Run:
         RunError
             If the store has lost one.
         """
+        return {key: loads(data) for key, data in self.data(keys).items()}
+
+    def data(self, keys: Collection[Key]) -> dict[Key, Data]:
+        """Read the values of roots that are done, as they are in the store.
+
+        Raises
+        ------
+        RunError
+            If the store has lost one.
+        """
         refs = self.refs(keys)
-        data = self._storage.read(self.id, list(refs.values()))
-        if any(one is None for one in data):
+        read = self._storage.read(self.id, list(refs.values()))
+        found = {key: one for key, one in zip(refs, read, strict=True) if one is not None}
+        if len(found) != len(refs):
             raise self._lost_results()
-        return {key: loads(one) for key, one in zip(refs, data, strict=True) if one is not None}
+        return found
 
     def refs(self, keys: Collection[Key]) -> dict[Key, DataRef]:
         """Say where the values of roots that are done are in the store.
@@ -232,14 +254,14 @@ class Run:
         RunError
             If the store has lost one.
         """
-        wanted = set(keys)
-        roots = {number: key for number, key in self._manifest.roots.items() if key in wanted}
-        if not self._refs.keys() >= roots.keys():
-            self._learn_refs(list(roots))
-        refs = {key: self._refs[number] for number, key in roots.items() if number in self._refs}
-        if len(refs) != len(roots):
+        numbers = {key: self._numbers[key] for key in keys}
+        if not all(number in self._refs for number in numbers.values()):
+            self._learn_refs(list(numbers.values()))
+        refs = {key: self._refs.get(number) for key, number in numbers.items()}
+        found = {key: ref for key, ref in refs.items() if ref is not None}
+        if len(found) != len(refs):
             raise self._lost_results()
-        return refs
+        return found
 
     def _learn_refs(self, numbers: Sequence[int]) -> None:
         found = self._storage.versions(self.id, numbers)
@@ -265,12 +287,15 @@ class Run:
 
     def cancel(self) -> None:
         """Stop the run: one write, which every Executor meets with its next step."""
+        if self._is_over:
+            return
         self._storage.stop(self.id, RunState.CANCELLED)
 
     def keep(self) -> None:
         """End a run that is done, and leave its roots' values in the store."""
         with self._trace.here():
             self._storage.stop(self.id, RunState.DONE)
+        self._is_over = True
         self._keep_record(None)
         self._trace.end()
 
@@ -356,6 +381,7 @@ class Run:
             self._storage.stop(self.id, state)
             self._keep_record(error)
             self._storage.drop(self.id)
+        self._is_over = True
         self._trace.end(error)
 
     def _keep_record(self, error: BaseException | None) -> None:
@@ -364,44 +390,4 @@ class Run:
         if self._keeper is None or submitted is None or not self._manifest.options.record:
             return
         lost = sum(map(len, self._lost.values()))
-        self._keeper.keep(submitted, self._storage, End(_outcome(error), _line(error), lost))
-
-
-def _outcome(error: BaseException | None) -> str:
-    if error is None:
-        return "done"
-    is_failure = isinstance(error, Exception) and not isinstance(error, RunCancelledError)
-    return "failed" if is_failure else "cancelled"
-
-
-def _line(error: BaseException | None) -> str:
-    """Say in a line what ended a run."""
-    if error is None:
-        return ""
-    first, *_ = str(error).splitlines() or [""]
-    return f"{type(error).__name__}: {first}"[:LINE]
-
-
-def raise_failure(run: str, failure: Failure) -> None:
-    """Raise what a task raised, as it would have been raised here, with what happened there."""
-    error: BaseException | None = None
-    if failure.exception is not None:
-        # The exception's class may be known to the Executor only; its text has come in any case.
-        with suppress(Exception):
-            error = loads(failure.exception)
-    if not isinstance(error, Exception):
-        error = TaskError(
-            f"task {failure.task!r} failed: {failure.message}",
-            f"Remote traceback:\n{failure.traceback}" if failure.traceback else "",
-        )
-    error.add_note(f"Wukong: task {failure.task!r} of run {run} failed in an Executor")
-    if failure.inputs:
-        error.add_note(f"It was given the values of {_listed(failure.inputs)}")
-    if failure.traceback:
-        raise error from RemoteTraceback(failure.traceback)
-    raise error
-
-
-def _listed(keys: Sequence[str]) -> str:
-    more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
-    return ", ".join(keys[:SHOWN]) + more
+        self._keeper.keep(submitted, self._storage, End(outcome_of(error), line_of(error), lost))

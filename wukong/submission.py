@@ -48,7 +48,8 @@ class Manifest:
     local
         Tasks that the client computes itself from the roots.
     keys
-        What was asked for, in its nesting; None for a run of calls, whose roots are their values.
+        What was asked for, in its nesting. Of calls: the key of one, or a list of keys, in the
+        order of the calls.
     targets
         The functions that the run uses.
     options
@@ -57,6 +58,8 @@ class Manifest:
         The modules that it takes with it.
     trace
         The run's span, for who comes back to it; as in an `ExecutorEvent`.
+    calls
+        Whether it is a run of calls: a value may be the `Failure` of its call alone.
     until
         When its deadline has passed, whoever follows it then: wall clock; None without a deadline.
     """
@@ -68,13 +71,15 @@ class Manifest:
     options: RunOptions
     bundle: Bundle | None = None
     trace: str = ""
+    calls: bool = False
     until: float | None = None
 
     def to_bytes(self) -> bytes:
         """Serialise."""
         options = self.options.model_dump()
         asked = self.roots, self.local, self.keys
-        return dumps((*asked, self.targets, options, self.bundle, self.trace, self.until))
+        more = self.bundle, self.trace, self.calls, self.until
+        return dumps((*asked, self.targets, options, *more))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Manifest:
@@ -119,8 +124,15 @@ def submit(
     storage: Storage,
     platform: Platform,
     options: RunOptions,
+    *,
+    calls: bool = False,
 ) -> Submitted:
     """Write a run to storage and start an Executor for each leaf, or group of leaves.
+
+    Parameters
+    ----------
+    calls
+        As in `Manifest`.
 
     Raises
     ------
@@ -132,7 +144,7 @@ def submit(
         If no Executor at all could be started.
     """
     with _settled(len(graph.tasks)):
-        return _submit(run, graph, keys, storage, platform, options)
+        return _submit(run, graph, keys, storage, platform, options, calls=calls)
 
 
 MANY = 10_000
@@ -162,6 +174,8 @@ def _submit(
     storage: Storage,
     platform: Platform,
     options: RunOptions,
+    *,
+    calls: bool,
 ) -> Submitted:
     started = time.time()
     targets = platform.targets()
@@ -170,7 +184,8 @@ def _submit(
     trace = tracing.current()
     trace.note({"wukong.tasks": len(graph.tasks), "wukong.segments": len(segments)})
     until = started + options.deadline if options.deadline is not None else None
-    first = Manifest(roots, graph.local, keys, targets, options, trace=trace.parent, until=until)
+    asked = roots, graph.local, keys, targets, options
+    first = Manifest(*asked, trace=trace.parent, calls=calls, until=until)
     preparation = _Preparation(
         encode(Specs(segments, graph.tasks), graph.tasks.values()), platform, first
     )

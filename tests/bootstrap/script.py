@@ -23,8 +23,9 @@ from bootstrap.lambda_api import LambdaApi
 from bootstrap.progress import Progress
 from bootstrap.record import Record
 from bootstrap.settings import Settings
-from bootstrap.spec import DEFAULTS, DeploymentWishes
+from bootstrap.spec import DEFAULTS
 from bootstrap.surroundings import Surroundings
+from bootstrap.wishes import DeploymentWishes
 
 from .conftest import ROOT, package
 from .fake_aws import FakeClock

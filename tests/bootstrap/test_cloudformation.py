@@ -16,7 +16,8 @@ from bootstrap.answer import Answer, FunctionAnswer, Release, Status
 from bootstrap.cloudformation import BODY_BYTES, ReplyTo, physical_id, respond
 from bootstrap.errors import AnswerError, EventError
 from bootstrap.function import lambda_handler
-from bootstrap.spec import DeploymentWishes, merge
+from bootstrap.spec import merge
+from bootstrap.wishes import DeploymentWishes
 
 SPEC = merge([], "owner")
 FUNCTION = FunctionAnswer("executor", "WukongExecutor", "WukongExecutor:live", Status.LIVE, "7")

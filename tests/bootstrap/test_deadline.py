@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,6 +34,28 @@ def test_a_call_that_hangs_ends_at_the_deadline_and_is_answered(
     answer = lambda_handler(manual("status"), context)
     assert answer["error"]["code"] == "DEADLINE_EXCEEDED"
     assert "hung" in answer["error"]["message"]
+
+
+class Slow:
+    """Takes its time to go."""
+
+    def __del__(self) -> None:
+        time.sleep(0.3)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_alarm_that_rings_where_python_drops_it_rings_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bootstrap.deadline.AGAIN_SECONDS", 0.5)
+
+    def work() -> None:
+        Slow()
+        time.sleep(30)
+
+    with pytest.raises(DeadlineError), alarm(Deadline(time.monotonic() + 0.1)):
+        work()
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
 def test_an_alarm_that_rings_as_the_work_ends_is_a_deadline_too(

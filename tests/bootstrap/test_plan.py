@@ -26,7 +26,8 @@ from bootstrap.plan import (
     plan_deployment,
 )
 from bootstrap.record import Origin, Record, later, short
-from bootstrap.spec import DEFAULTS, DeploymentSpec, DeploymentWishes, Manifest, merge
+from bootstrap.spec import DEFAULTS, DeploymentSpec, merge
+from bootstrap.wishes import DeploymentWishes, Manifest
 
 ROLE = "arn:aws:iam::123456789012:role/wukong"
 PACKAGE = Package("bucket", "deployment.zip", "v1", "etag", 1000, "new code")

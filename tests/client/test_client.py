@@ -21,10 +21,11 @@ import wukong
 from tests.conftest import until
 from wukong import runs
 from wukong.config import ConfigError
+from wukong.failing import RunCancelledError, TaskError
 from wukong.messages import InvokerReport
 from wukong.platform.threads import ThreadsPlatform
-from wukong.runs import RunCancelledError, RunError, TaskError
 from wukong.storage import StorageError
+from wukong.submission import RunError
 
 
 @pytest.fixture(scope="module", params=["threads", "local"])

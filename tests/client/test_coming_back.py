@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,10 +25,11 @@ import pytest
 import wukong
 from tests.conftest import until
 from wukong.config import Config, Store
+from wukong.failing import RunCancelledError
 from wukong.platform.stored import StoredError
-from wukong.runs import Run, RunCancelledError, RunError
+from wukong.runs import Run
 from wukong.storage import RunState, open_storage
-from wukong.submission import Manifest
+from wukong.submission import Manifest, RunError
 
 
 @pytest.fixture(scope="module", params=["threads", "local"])
@@ -82,8 +84,52 @@ def test_what_nobody_refers_to_any_more_leaves_the_store(
     assert store.status(run).state is RunState.DONE
     del x
     gc.collect()
+    until(lambda: store.status(run).state is None, "the run to go")
+    store.close()
+
+
+def test_what_is_kept_leaves_the_store_when_its_client_is_closed(valkey_url: str) -> None:
+    config = Config(store=Store(url=valkey_url))
+    with wukong.Client(config, platform="threads", workers=1) as client:
+        x = client.persist(da.ones(4, chunks=2))
+        (run,) = {arg.run for task in x.dask.values() for arg in task.args if hasattr(arg, "run")}
+    store = open_storage(valkey_url)
     assert store.status(run).state is None
     store.close()
+    with pytest.raises(StoredError, match="its client ended"):
+        x.compute(scheduler="sync")
+
+
+def test_garbage_that_is_found_in_the_middle_of_a_call_to_the_store_ends_that_call(
+    valkey_url: str,
+) -> None:
+    config = Config(store=Store(url=valkey_url))
+    with wukong.Client(config, platform="threads", workers=1) as client:
+        storage: Any = client._connect()[0]
+        pool = storage.nodes._seed.connection_pool
+        make_connection = pool.make_connection
+
+        def collecting() -> Any:
+            gc.collect()
+            return make_connection()
+
+        box: dict[str, Any] = {"x": client.persist(da.ones(4, chunks=2))}
+        (run,) = {
+            arg.run for task in box["x"].dask.values() for arg in task.args if hasattr(arg, "run")
+        }
+        box["box"] = box
+        gc.disable()
+        try:
+            del box
+            pool.make_connection = collecting
+            pool._available_connections.clear()
+            asking = threading.Thread(target=storage.ping, daemon=True)
+            asking.start()
+            asking.join(20)
+            assert not asking.is_alive(), "it waits for itself"
+        finally:
+            gc.enable()
+        until(lambda: storage.status(run).state is None, "the run to go")
 
 
 def test_a_persisted_value_that_is_gone_is_named(client: wukong.Client, valkey_url: str) -> None:
@@ -106,6 +152,46 @@ def test_an_error_in_the_background_is_the_futures(client: wukong.Client) -> Non
     future = client.compute(dask.delayed(operator.truediv)(1, 0))
     with pytest.raises(ZeroDivisionError):
         future.result()
+
+
+def half(number: int) -> float:
+    if number < 0:
+        raise ValueError(f"{number} is not to be halved")
+    return number / 2
+
+
+@pytest.fixture
+def nobody_follows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whoever begins calls does not follow them, as if it had been killed."""
+    is_over = threading.Event()
+    wait = Run.wait
+
+    def hang(run: Run, on_done: Any = None) -> None:
+        if on_done is None:
+            wait(run)
+            return
+        is_over.wait()
+        raise RunError("nobody followed it")
+
+    monkeypatch.setattr(Run, "wait", hang)
+    yield
+    is_over.set()
+
+
+@pytest.mark.usefixtures("nobody_follows")
+@pytest.mark.parametrize("count", [1, 30])
+def test_who_comes_back_to_a_map_is_given_its_values_in_the_order_of_its_calls(
+    client: wukong.Client, count: int
+) -> None:
+    found = client.map(half, range(count))
+    assert client.attach(found[0].run).result(60) == [number / 2 for number in range(count)]
+
+
+@pytest.mark.usefixtures("nobody_follows")
+def test_who_comes_back_to_one_call_is_given_its_value_or_its_error(client: wukong.Client) -> None:
+    assert client.attach(client.submit(half, 3).run).result(60) == 1.5
+    with pytest.raises(ValueError, match="-1 is not to be halved"):
+        client.attach(client.submit(half, -1).run).result(60)
 
 
 def test_a_run_that_the_store_does_not_have_cannot_be_attached(client: wukong.Client) -> None:

@@ -33,8 +33,8 @@ from wukong.platform.threads import ThreadsPlatform
 from wukong.prices import FILE, load_prices
 from wukong.record import GIVEN_COLUMNS, ExecutorRecord, RunRecord, Summary
 from wukong.report.view import view_of
-from wukong.runs import RunError
 from wukong.storage.notes import Place, Way, table
+from wukong.submission import RunError
 from wukong.usage import Meter, Usage, usage_of
 from wukong.view import safe_url
 

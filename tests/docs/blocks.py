@@ -18,6 +18,8 @@ from tests.cli.test_readme import Shell
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 CHANGING = (
+    # Before names, for which its digits may be taken.
+    (re.compile(r"\d+\.\d+e-?\d+"), "0"),
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "ID"),
     (re.compile(r"\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{6,32}\b"), "ID"),
     (re.compile(r"\d[\d,]*(\.\d+)?(e-?\d+)?"), "0"),

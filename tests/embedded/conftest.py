@@ -16,28 +16,34 @@ from wukong.stack.releases import Releases
 
 
 @pytest.fixture(scope="module")
-def empty_stack(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack without a package yet; the process's environment leads to it."""
-    folder = tmp_path_factory.mktemp("bootstrap")
-    here = Target.this_machine()
+def account(aws: EmbeddedAws) -> Iterator[EmbeddedAws]:
+    """The embedded AWS, to which the process's environment leads."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
             patch.delenv(name, raising=False)
         for name, value in aws.environment.items():
             patch.setenv(name, value)
-        stack = Stack(STACK)
-        stack.deploy(
-            template_file(),
-            build_bootstrap(here, folder / "bootstrap.zip").path,
-            {
-                "Runtime": here.runtime,
-                "Architecture": here.architecture,
-                "StoreUrl": aws.store_url,
-                "Embedded": "true",
-            },
-        )
-        yield stack
-        stack.delete()
+        yield aws
+
+
+@pytest.fixture(scope="module")
+def empty_stack(account: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack without a package yet."""
+    folder = tmp_path_factory.mktemp("bootstrap")
+    here = Target.this_machine()
+    stack = Stack(STACK)
+    stack.deploy(
+        template_file(),
+        build_bootstrap(here, folder / "bootstrap.zip").path,
+        {
+            "Runtime": here.runtime,
+            "Architecture": here.architecture,
+            "StoreUrl": account.store_url,
+            "Embedded": "true",
+        },
+    )
+    yield stack
+    stack.delete()
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from wukong.stack.cloudformation import Stack
 from wukong.stack.embedded import ACCOUNT, REGION, EmbeddedAws
 from wukong.stack.leaving import BucketError, Leaving
 from wukong.stack.releases import Releases
-from wukong.storage import open_storage
+from wukong.storage import Storage, open_storage
 from wukong.storage.signing import SignatureError
 
 pytestmark = pytest.mark.embedded
@@ -76,17 +76,6 @@ class Team:
             assert tree.compute() == 14
 
 
-@pytest.fixture(scope="module")
-def account(aws: EmbeddedAws) -> Iterator[None]:
-    """Have the process's environment lead to the embedded AWS."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
-            patch.delenv(name, raising=False)
-        for name, value in aws.environment.items():
-            patch.setenv(name, value)
-        yield
-
-
 def census() -> dict[str, set[str]]:
     """Name everything in the account that a stack, a deployment or a run could have made."""
 
@@ -122,12 +111,20 @@ def census() -> dict[str, set[str]]:
 
 def new(before: dict[str, set[str]]) -> dict[str, set[str]]:
     """Say what is there now and was not before."""
-    now = census()
-    return {kind: now[kind] - before[kind] for kind in now if now[kind] - before[kind]}
+    return _more(census(), before)
+
+
+def gone(before: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Say what was there before and is not now."""
+    return _more(before, census())
+
+
+def _more(these: dict[str, set[str]], those: dict[str, set[str]]) -> dict[str, set[str]]:
+    return {kind: found for kind in these if (found := these[kind] - those[kind])}
 
 
 @pytest.fixture(scope="module")
-def before(account: None) -> dict[str, set[str]]:
+def before(account: EmbeddedAws) -> dict[str, set[str]]:
     return census()
 
 
@@ -147,11 +144,13 @@ def teams(
             "BucketPrefix": f"{team.prefix.lower()}-packages",
             "Runtime": HERE.runtime,
             "Architecture": HERE.architecture,
-            "StoreUrl": aws.store_url,
             "Embedded": "true",
-            "UploaderArns": UPLOADERS if team.prefix == "Blue" else "",
-            "KmsKeyArn": key if team.prefix == "Blue" else "",
         }
+        if team.prefix == "Red":
+            parameters |= {"Storage": "url", "StoreUrl": aws.store_url}
+        else:
+            # The default storage: a table and a bucket of the stack's own.
+            parameters |= {"UploaderArns": UPLOADERS, "KmsKeyArn": key}
         team.stack.deploy(template_file(), bootstrap, parameters)
         releases = Releases(team.stack)
         releases.wait_until_live(releases.upload(package), 120.0)
@@ -226,6 +225,17 @@ def on(team: Team) -> list[tuple[str, str, dict[str, Any]]]:
         ("iam", "get_role", {"RoleName": team.resource("ExecutorRole")}),
         ("cloudformation", "delete_stack", {"StackName": team.stack.name}),
     ]
+    if bucket := team.stack.outputs().get("StoreBucketName"):
+        value = {"Bucket": bucket, "Key": "wukong/x"}
+        key = {"pk": {"S": "runs"}, "sk": {"S": "x"}}
+        item = {"TableName": team.resource("StoreTable"), "Key": key}
+        calls += [
+            ("s3", "get_object", value),
+            ("s3", "put_object", {**value, "Body": ""}),
+            ("s3", "list_objects_v2", {"Bucket": bucket}),
+            ("dynamodb", "get_item", item),
+            ("dynamodb", "update_item", item),
+        ]
     return calls
 
 
@@ -270,7 +280,11 @@ def test_no_role_of_a_team_can_touch_what_is_the_other_teams(
 
 
 def test_a_customer_key_is_on_all_that_is_kept(teams: tuple[Team, Team]) -> None:
-    """Of a stack that computes with it: the tests before and after this one."""
+    """Of a stack that computes with it: the tests before and after this one.
+
+    The embedded CloudFormation does not pass it on to buckets and tables; that the template does
+    tests/bootstrap/test_policies.py shows.
+    """
     red, blue = teams
     lambda_: Any = boto3.client("lambda")
     logs: Any = boto3.client("logs")
@@ -287,7 +301,7 @@ def test_a_customer_key_is_on_all_that_is_kept(teams: tuple[Team, Team]) -> None
 
 
 @pytest.fixture
-def uploaders(account: None) -> Iterator[dict[str, str]]:
+def uploaders(account: EmbeddedAws) -> Iterator[dict[str, str]]:
     """Two roles that may put objects wherever a bucket lets them."""
     iam: Any = boto3.client("iam")
     lambdas = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}}
@@ -342,14 +356,28 @@ def test_a_rotated_key_is_used_and_the_one_before_is_still_valid(
 ) -> None:
     red, _ = teams
     client: Any = boto3.client("secretsmanager")
-    before = open_storage(aws.store_url, red.key)
-    before.ping()
-    client.put_secret_value(SecretId=red.key, SecretString="too short")
-    with pytest.raises(wukong.WukongError, match="not a key of 32"):
-        open_storage(aws.store_url, red.key).ping()
-    client.put_secret_value(SecretId=red.key, SecretString="n" * 48)
-    client.put_secret_value(SecretId=red.key, SecretString="m" * 48)
+
+    def rotated(word: str) -> Storage:
+        """Give the store as somebody sees it who comes after a change of the key."""
+        client.put_secret_value(SecretId=red.key, SecretString=word)
+        return open_storage(aws.store_url, red.key)
+
+    open_storage(aws.store_url, red.key).create(
+        replace(diamond("of-the-first"), manifest=lambda: b"manifest")
+    )
+    second = rotated("n" * 48)
+    assert second.manifest("of-the-first") == b"manifest"
+    second.create(replace(diamond("of-the-second"), manifest=lambda: b"manifest"))
+    third = rotated("m" * 48)
+    assert third.manifest("of-the-second") == b"manifest"
+    with pytest.raises(SignatureError, match="not signed with a key that is valid here"):
+        third.manifest("of-the-first")
     red.computes()
+    for run in ("of-the-first", "of-the-second"):
+        third.drop(run)
+    with pytest.raises(wukong.WukongError, match="not a key of 32"):
+        rotated("too short").ping()
+    rotated("o" * 48).ping()
 
 
 def test_a_layer_that_was_detached_goes_with_its_stack(
@@ -370,12 +398,13 @@ def test_who_leaves_leaves_only_the_packages_and_the_other_computes_on(
     teams: tuple[Team, Team], before: dict[str, set[str]]
 ) -> None:
     red, blue = teams
-    farewell = Leaving(red.stack).leave(purge=False)
-    assert f"bucket {red.bucket}" in farewell.kept
+    kept = Leaving(red.stack).leave(purge=False)
+    assert f"bucket {red.bucket}" in kept
     left = {kind: names for kind, names in new(before).items() if "red" in str(names).lower()}
     assert {kind: {n for n in names if "red" in n.lower()} for kind, names in left.items()} == {
         "buckets": {red.bucket}
     }
+    assert gone(before) == {}
     blue.computes()
     with pytest.raises(BucketError, match="belongs to stack team-blue"):
         Leaving(blue.stack).purge(blue.bucket)
@@ -391,8 +420,8 @@ def test_when_all_have_left_the_account_is_as_it_was(
     teams: tuple[Team, Team], before: dict[str, set[str]]
 ) -> None:
     _, blue = teams
-    farewell = Leaving(blue.stack).leave(purge=True)
-    kept = {one.removeprefix("bucket ") for one in farewell.kept}
-    # The bucket of the code is also other stacks' that tests have left in this account.
-    left = {kind: names - kept for kind, names in new(before).items()}
-    assert {kind: names for kind, names in left.items() if names} == {}
+    Leaving(blue.stack).leave(purge=True)
+    # It is also for other stacks, which tests may have left in this account or deleted from it.
+    code = blue.stack.artifact_bucket
+    for changed in (new(before), gone(before)):
+        assert set().union(*changed.values()) <= {code}, changed

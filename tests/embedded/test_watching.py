@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -17,13 +18,14 @@ import pytest
 import wukong
 from tests.conftest import until
 from tests.watching.emf import assert_valid
+from wukong.cli.logs import MARGIN_SECONDS
 from wukong.stack.cloudformation import Stack
 
 pytestmark = pytest.mark.embedded
 
 ALARMS = {
     *("DeploymentFailed", "EventsFailed", "ExecutorErrors", "ExecutorThrottled"),
-    *("ExecutorEventsDropped", "InvokerErrors"),
+    *("ExecutorEventsDropped", "InvokerErrors", "InvokerThrottled"),
 }
 
 
@@ -93,14 +95,20 @@ def test_the_log_of_a_run_is_lines_of_json_that_all_name_it(
 def test_the_query_for_logs_insights_names_the_run_and_the_groups(
     client: wukong.Client, tmp_path: Path
 ) -> None:
+    before = time.time()
     future = client.compute(dask.delayed(abs)(-1))
     assert future.result() == 1
+    begun = time.time()
     told = logs(future.run, "--insights", cwd=tmp_path)
     assert f'filter run = "{future.run}"' in told["query"]
     assert told["groups"] == [
         f"/aws/lambda/Wukong{x}" for x in ("Executor", "Invoker", "Bootstrap")
     ]
     assert told["query"] in told["command"]
+    words = shlex.split(told["command"])
+    since = int(words[words.index("--start-time") + 1])
+    assert before - MARGIN_SECONDS - 1 <= since <= begun - MARGIN_SECONDS + 1
+    assert int(words[words.index("--end-time") + 1]) >= int(begun)
 
 
 def test_alarms_and_the_dashboard_are_there(deployed: Stack) -> None:

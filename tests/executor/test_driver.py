@@ -54,6 +54,15 @@ def fork(run: str) -> NewRun:
     )
 
 
+def single(run: str, task: tuple[object, ...]) -> NewRun:
+    """Give a run of one task, in the form of a tuple, whose value the client wants."""
+    from dask._task_spec import convert_legacy_graph
+
+    segments = [Segment(0, ("a",), ("a",), (), (), root=True)]
+    encoded = encode(Specs(segments, convert_legacy_graph({"a": task})))
+    return NewRun(run, encoded, [()], [1], [0], shared=encoded.shared)
+
+
 def event(*starts: Start) -> ExecutorEvent:
     return ExecutorEvent("run", starts, Targets("executor", "invoker"))
 

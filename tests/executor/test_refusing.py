@@ -17,11 +17,12 @@ import wukong
 from executor.function import lambda_handler
 from tests.executor.test_driver import fork
 from wukong.config import RunOptions
+from wukong.failing import raise_failure
 from wukong.graph.normalise import normalise
 from wukong.messages import ExecutorEvent, Start, Targets
 from wukong.platform.context import LocalContext, use
 from wukong.platform.threads import ThreadsPlatform
-from wukong.runs import Run, raise_failure
+from wukong.runs import Run
 from wukong.storage import RunState, Storage, open_storage
 from wukong.storage.creation import data_key, prefix_of
 from wukong.storage.keys import SigningKeyError

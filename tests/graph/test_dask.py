@@ -12,6 +12,8 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
+from dask._task_spec import List, Task, TaskRef
+from dask.core import flatten
 from dask.order import order
 
 from wukong.graph.normalise import GraphError, assemble, normalise
@@ -109,6 +111,34 @@ def test_the_concatenation_of_the_result_stays_in_the_client() -> None:
     matrix().map_blocks(lambda block: block + 1).compute(scheduler=look)
     assert len(seen["graph"].local) == 1
     assert len(seen["graph"].roots) == 8
+
+
+def test_a_users_function_that_is_called_finalize_runs_in_executors() -> None:
+    @dask.delayed
+    def finalize(number: int) -> int:
+        return number + 1
+
+    seen = {}
+
+    def look(dsk: Any, keys: Any, **_: Any) -> Any:
+        seen["graph"] = normalise(dsk, keys)
+        return get(dsk, keys)
+
+    first = finalize(1)
+    assert dask.compute(first, finalize(first), scheduler=look) == (2, 3)
+    assert not seen["graph"].local
+    assert dask.compute(first, dask.delayed(abs)(first), scheduler=look) == (2, 2)
+
+
+def test_a_concatenation_that_a_task_is_given_is_made_where_tasks_run() -> None:
+    array = da.ones(4, chunks=2)
+    key = "finalize-hlgfinalizecompute-0"
+    whole = Task(key, np.concatenate, List(*map(TaskRef, flatten(array.__dask_keys__()))))
+    graph = {**array.dask, key: whole, "total": Task("total", np.sum, TaskRef(key))}
+    assert not normalise(graph, [key, "total"]).local
+    assert list(normalise(graph, [key]).local) == [key]
+    assert alike(list(get(graph, [key, "total"])[0]), [1.0] * 4)
+    assert get(graph, [key, "total"])[1] == 4.0
 
 
 def test_nested_keys_of_a_plain_graph_give_tuples_as_nested() -> None:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -80,6 +80,7 @@ class Region:
         self.calls: list[dict[str, Any]] = []
         self.rate = RATE
         self.throttled = 0
+        self.counts: Counter[str] = Counter()
         self.refuse: Callable[[int], bool] = lambda segment: False
         self.spoil: Callable[[int], bytes | None] = lambda number: None
         self._lock = threading.Lock()
@@ -135,17 +136,21 @@ class Region:
         return 200, json.dumps(report.to_event()).encode()
 
     def answer(self, message: InvokerEvent) -> InvokerReport:
-        with closing(self.engine()) as engine:
+        with self.engine() as engine:
             return start_batch(engine, message, MINUTE, store)
 
     def run(self, batch: tuple[ExecutorEvent, ...], depth: int = 0) -> InvokerReport:
-        with closing(self.engine()) as engine:
+        with self.engine() as engine:
             return start_all(engine, batch, MINUTE, store, depth)
 
-    def engine(self) -> Engine:
-        engine = Engine(discover(), connections=8, limits=Limits(faults=2))
-        engine.rate = self.rate
-        return engine
+    @contextmanager
+    def engine(self) -> Iterator[Engine]:
+        """Give an Invoker's engine, and add what it has counted to what all have."""
+        with closing(Engine(discover(), connections=8, limits=Limits(faults=2))) as engine:
+            engine.rate = self.rate
+            yield engine
+        with self._lock:
+            self.counts.update(engine.counts)
 
     def close(self) -> None:
         self._server.shutdown()
@@ -179,6 +184,23 @@ def test_what_a_branch_could_not_start_is_in_the_answer_by_its_place(region: Reg
     assert {refusal.reason for refusal in report.refused} == {"HTTP 404: gone"}
 
 
+def test_invokers_that_share_a_batch_count_each_executor_and_each_throttle_once(
+    region: Region,
+) -> None:
+    region.rate, region.throttled = 100.0, 7
+    region.refuse = lambda segment: segment in {3, 250, 399}
+    assert region.run(events(400)).accepted == 397
+    assert region.invokers >= 2
+    assert region.counts == Counter(Started=397, Refused=3, Throttled=7)
+
+
+def test_a_batch_that_is_sent_again_is_not_counted_again(region: Region) -> None:
+    message = InvokerEvent("run", events(50), id="counted")
+    for again in (False, True):
+        assert region.answer(replace(message, again=again)) == InvokerReport(50)
+    assert region.counts == Counter(Started=50)
+
+
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
@@ -200,6 +222,7 @@ def test_a_branch_whose_invoker_fails_is_refused_whole_and_not_tried_twice(
     assert all(reason in refusal.reason for refusal in report.refused)
     assert set(region.started.values()) == {1}
     assert report.unsure == lost
+    assert region.counts["Unsure"] == lost, "by who has lost it: nobody else knows"
 
 
 def test_a_branch_whose_answer_is_lost_is_asked_again_what_it_has_started(region: Region) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from tests.templates import ROOT
 from wukong.cli.output import Output
-from wukong.cli.storing import Choice, StorageChoiceError, ensure_network, network_of
-from wukong.stack.stores import StorageKind, store_url
+from wukong.cli.storing import Choice, StorageChoiceError, ensure_network
+from wukong.stack.stores import StorageKind, network_of, store_url
 
 HERE = "valkeys://configured.example:6379"
 GIVEN = "valkeys://given.example:6379"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import string
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from importlib.resources import files
 from typing import Any
 
 import dask
@@ -14,22 +18,19 @@ from valkey import Valkey
 from valkey.exceptions import NoPermissionError
 
 import wukong
-from tests.templates import Template
+from tests.storage import test_contract
+from tests.templates import NETWORK, Template
 from wukong.config import Config
 from wukong.stack.valkey import EmbeddedValkey
-from wukong.storage import open_storage
+from wukong.storage import Arrival, NewRun, Storage, open_storage
+from wukong.storage.valkey import ValkeyStorage
 
-NAME = "template-network.yaml"
 MORE = ("CloudFormation", "SecretsManager", "XRay")
 ALL_OF_IT = {"Zones": "3", **{f"{service}Endpoint": "true" for service in MORE}}
 
 
 def template(**parameters: str) -> Template:
-    return Template(NAME, **parameters)
-
-
-def of_kind(found: Template, kind: str) -> dict[str, dict[str, Any]]:
-    return {name: one["Properties"] for name, one in found.resources.items() if one["Type"] == kind}
+    return Template(NETWORK, **parameters)
 
 
 def test_nothing_leads_to_the_internet() -> None:
@@ -38,26 +39,26 @@ def test_nothing_leads_to_the_internet() -> None:
         *("AWS::EC2::InternetGateway", "AWS::EC2::NatGateway", "AWS::EC2::Route"),
         *("AWS::EC2::EIP", "AWS::EC2::VPCPeeringConnection"),
     }
-    for subnet in of_kind(template(), "AWS::EC2::Subnet").values():
+    for subnet in template().of_type("AWS::EC2::Subnet").values():
         assert subnet["MapPublicIpOnLaunch"] is False
 
 
 @pytest.mark.parametrize("zones", [2, 3])
 def test_there_is_a_subnet_in_each_zone_with_the_cache_and_the_endpoint(zones: int) -> None:
     found = template(Zones=str(zones))
-    subnets = of_kind(found, "AWS::EC2::Subnet")
+    subnets = found.of_type("AWS::EC2::Subnet")
     assert len(subnets) == zones
     everywhere = [{"Ref": name} for name in subnets]
     assert found.properties("Cache")["SubnetIds"] == everywhere
     assert found.properties("LambdaEndpoint")["SubnetIds"] == everywhere
     assert found.outputs["SubnetIds"] == {"Fn::Join": [",", everywhere]}
-    assert len(of_kind(found, "AWS::EC2::SubnetRouteTableAssociation")) == zones
+    assert len(found.of_type("AWS::EC2::SubnetRouteTableAssociation")) == zones
     assert len({json.dumps(one["CidrBlock"]) for one in subnets.values()}) == zones
     assert len({json.dumps(one["AvailabilityZone"]) for one in subnets.values()}) == zones
 
 
 def test_only_functions_reach_the_cache_and_the_endpoints_and_nobody_reaches_functions() -> None:
-    groups = of_kind(template(), "AWS::EC2::SecurityGroup")
+    groups = template().of_type("AWS::EC2::SecurityGroup")
     functions = {"Fn::GetAtt": ["FunctionsGroup", "GroupId"]}
     assert "SecurityGroupIngress" not in groups["FunctionsGroup"]
     for name, ports in (("CacheGroup", (6379, 6380)), ("EndpointsGroup", (443, 443))):
@@ -76,7 +77,7 @@ def test_only_functions_reach_the_cache_and_the_endpoints_and_nobody_reaches_fun
 
 def test_what_costs_by_the_hour_are_two_endpoints_unless_more_is_asked_for() -> None:
     def interfaces(found: Template) -> set[str]:
-        endpoints = of_kind(found, "AWS::EC2::VPCEndpoint").values()
+        endpoints = found.of_type("AWS::EC2::VPCEndpoint").values()
         paid = (one for one in endpoints if one["VpcEndpointType"] == "Interface")
         return {one["ServiceName"].rpartition(".")[2] for one in paid}
 
@@ -95,7 +96,7 @@ def test_from_inside_only_functions_of_the_prefix_may_be_invoked_and_nothing_els
 
 
 def test_every_endpoint_is_for_principals_of_this_account_only() -> None:
-    for endpoint in of_kind(template(**ALL_OF_IT), "AWS::EC2::VPCEndpoint").values():
+    for endpoint in template(**ALL_OF_IT).of_type("AWS::EC2::VPCEndpoint").values():
         for statement in endpoint["PolicyDocument"]["Statement"]:
             assert statement["Condition"] == {
                 "StringEquals": {"aws:PrincipalAccount": {"Ref": "AWS::AccountId"}}
@@ -142,6 +143,50 @@ def test_a_graph_runs_with_the_rights_of_the_caches_user(guarded: str) -> None:
     storage.ping()
     assert isinstance(storage.runs(), list)
     storage.close()
+
+
+class Noting(ValkeyStorage):
+    """A store that notes which operations of its script are called."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        # A cache is on another machine.
+        self._mapped = None
+        self.called: set[str] = set()
+
+    def _call_all(
+        self, run: str, calls: Sequence[tuple[Any, ...]], before: Sequence[tuple[Any, ...]] = ()
+    ) -> list[list[Any]]:
+        self.called |= {call[0] for call in calls}
+        return super()._call_all(run, calls, before)
+
+
+def arrive_in_pages(storage: Storage, run: str) -> None:
+    """Make an output official that very many wait for."""
+    children = range(1, 301)
+    references = [len(children), *(1 for _ in children)]
+    inputs: list[tuple[int, ...]] = [(), *((0,) for _ in children)]
+    storage.create(NewRun(run, [b""] * len(inputs), inputs, references, [0]))
+    lineage = test_contract.begin(storage, run, 0).lineage
+    arrival = Arrival(0, b"", False, (), tuple((child, 1) for child in children), last=False)
+    arrived = storage.arrive(run, lineage, arrival)
+    assert len(arrived.here) + len(arrived.handed_off) == len(children)
+
+
+def test_each_operation_of_the_script_is_within_the_rights_of_the_caches_user(
+    guarded: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The contract of all stores holds there, also for values that are lists of chunks."""
+    with closing(Noting(guarded)) as storage:
+        arrive_in_pages(storage, uuid.uuid4().hex)
+        steps = [step for name, step in vars(test_contract).items() if name.startswith("test_")]
+        for step in steps:
+            known = {"storage": storage, "monkeypatch": monkeypatch, "chunk": 70_000}
+            wanted = inspect.signature(step).parameters
+            given = {name: known.get(name) or uuid.uuid4().hex for name in wanted}
+            step(**given)
+        script = files("wukong.storage").joinpath("protocol.lua").read_text()
+        assert storage.called == set(re.findall(r"^function operation\.(\w+)", script, re.M))
 
 
 @pytest.mark.parametrize(

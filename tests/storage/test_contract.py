@@ -286,6 +286,36 @@ def test_a_lineage_that_is_passed_on_belongs_to_its_next_epoch(
     assert [claim.segment for claim in storage.owned(run_id, second)] == [1]
 
 
+def test_who_has_passed_a_lineage_on_can_neither_hold_nor_own(
+    storage: Storage, run_id: str
+) -> None:
+    storage.create(diamond(run_id))
+    first = begin(storage, run_id, 0).lineage
+    storage.arrive(run_id, first, arrival(0))
+    second = begin(storage, run_id, 2).lineage
+    storage.arrive(run_id, second, arrival(2))
+    storage.pass_on(run_id, first)
+    with pytest.raises(Fenced):
+        storage.hold(run_id, first, 1, (3, 2), None)
+    with pytest.raises(Fenced):
+        storage.owned(run_id, first)
+
+
+def test_who_does_not_know_its_past_can_neither_arrive_nor_finish(
+    storage: Storage, run_id: str
+) -> None:
+    storage.create(diamond(run_id))
+    first = begin(storage, run_id, 0).lineage
+    storage.arrive(run_id, first, arrival(0))
+    live = storage.status(run_id).live
+    with pytest.raises(Fenced):
+        storage.arrive(run_id, first, replace(arrival(1), after=3))
+    storage.finish(run_id, first, 3)
+    assert storage.status(run_id).live == live
+    storage.finish(run_id, first, 0)
+    assert storage.status(run_id).live == live - 1
+
+
 def test_a_hand_off_that_never_began_is_sent_again_in_the_same_epoch(
     storage: Storage, run_id: str
 ) -> None:

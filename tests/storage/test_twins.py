@@ -28,7 +28,7 @@ from wukong.storage import (
 from wukong.storage.dynamo import arriving, claiming, items
 from wukong.storage.dynamo.backend import DynamoStorage
 from wukong.storage.dynamo.together import one_by_one
-from wukong.storage.interface import INLINE_INPUTS
+from wukong.storage.interface import INLINE_BYTES, INLINE_INPUTS
 from wukong.storage.memory import MemoryStorage
 from wukong.storage.valkey import ValkeyStorage
 
@@ -233,7 +233,7 @@ def test_the_lua_file_and_its_twin_answer_alike(
     st.sampled_from([0, 0, 1, 2]),
     st.lists(ACTIONS, max_size=40),
     st.sampled_from([2, items.FAN]),
-    st.sampled_from([0, items.INLINE_BYTES]),
+    st.sampled_from([0, INLINE_BYTES]),
 )
 def test_single_changes_of_items_answer_like_their_twin(
     inputs: list[tuple[int, ...]], max_live: int, actions: list[Any], fan: int, inline: int

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
 from dataclasses import replace
+from importlib.resources import files
 
 import dask.array as da
 import pytest
@@ -25,6 +27,7 @@ from wukong.storage import (
     open_storage,
     pages,
 )
+from wukong.storage.interface import INLINE_BYTES, INLINE_INPUTS
 from wukong.storage.valkey import RUNS, ValkeyStorage
 
 
@@ -40,6 +43,13 @@ def test_an_unreachable_store_is_one_clear_error_without_the_password() -> None:
         store.ping()
     assert "secret" not in str(caught.value)
     assert "WUKONG_STORE_URL" in str(caught.value)
+
+
+def test_the_script_has_the_interfaces_limits() -> None:
+    script = files("wukong.storage").joinpath("protocol.lua").read_text()
+    found = re.search(r"INLINE_BYTES, INLINE_INPUTS = (\d+), (\d+)", script)
+    assert found is not None
+    assert tuple(map(int, found.groups())) == (INLINE_BYTES, INLINE_INPUTS)
 
 
 def test_an_unknown_url_names_the_schemes_there_are() -> None:

@@ -6,7 +6,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,9 @@ from jsonschema import ValidationError
 
 from executor.driver import Driver
 from executor.function import lambda_handler as execute
+from executor.work import Work
 from invoker import function as invoker_function
-from tests.executor.test_driver import Recorder, event, fork
+from tests.executor.test_driver import Recorder, event, fork, single
 from tests.watching.emf import assert_valid
 from wukong.messages import ExecutorEvent, InvokerEvent, InvokerReport, Start, Targets
 from wukong.platform import metrics, surroundings
@@ -25,7 +28,9 @@ from wukong.platform.context import LocalContext, use
 from wukong.platform.lines import Lines
 from wukong.storage import RunState, open_storage
 from wukong.storage.memory import MemoryStorage
+from wukong.storage.signing import SignatureError
 
+SECONDS = 0.1
 EVENT = ExecutorEvent("run", (Start(0),), Targets("E:1", "I:1"))
 
 
@@ -126,6 +131,19 @@ def test_a_failing_task_is_logged_with_its_segment_and_counted(
     assert line["error"] == "ValueError: no such module"
 
 
+def test_the_seconds_of_a_task_that_fails_are_seconds_in_tasks() -> None:
+    storage = MemoryStorage()
+    storage.create(single("run", (_fail_late, SECONDS)))
+    tally = Driver(event(Start(0)), storage, Recorder).execute()
+    assert tally.failed == 1
+    assert tally.busy >= SECONDS
+
+
+def _fail_late(seconds: float) -> None:
+    time.sleep(seconds)
+    raise ValueError("too late")
+
+
 def _raising(*_: object) -> Any:
     raise ValueError("no such module")
 
@@ -164,15 +182,40 @@ def test_starts_that_were_refused_for_want_of_concurrency_are_counted() -> None:
     assert Driver(event(Start(0)), storage, lambda: platform).execute().throttled == 2
 
 
+def test_threads_that_start_executors_at_once_count_a_refused_start_once() -> None:
+    class Refusing(Recorder):
+        throttled = 5
+        both = threading.Barrier(2)
+
+        def start(self, events: Sequence[ExecutorEvent]) -> InvokerReport:
+            self.both.wait(60)
+            with lock:
+                self.throttled += 1
+            self.both.wait(60)
+            return super().start(events)
+
+    lock, platform = threading.Lock(), Refusing()
+    work = Work(EVENT, MemoryStorage(), "token", lambda: platform)
+    # As a walker and the heartbeat do.
+    threads = [threading.Thread(target=work.start_again, args=([Start(i)],)) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert work.throttled == 2
+
+
 def test_an_invoker_counts_what_it_started_and_what_was_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], on_lambda: None
 ) -> None:
     class Throttled:
         rate = 2_000.0
-        throttled = 0
+
+        def __init__(self) -> None:
+            self.counts: Counter[str] = Counter()
 
         def start(self, events: Sequence[Any], seconds: float) -> InvokerReport:
-            self.throttled += 3
+            self.counts.update(Started=1, Refused=1, Unsure=1, Throttled=3)
             return InvokerReport.of([None, "TooManyRequestsException"], unsure=1)
 
     engine = Throttled()
@@ -187,6 +230,21 @@ def test_an_invoker_counts_what_it_started_and_what_was_refused(
     told = {name: last[name] for name in ("Started", "Refused", "Unsure", "Throttled")}
     assert told == {"Started": 1, "Refused": 1, "Unsure": 1, "Throttled": 3}
     assert again[1]["Throttled"] == 3, "of this invocation alone"
+
+
+def test_what_is_refused_is_said_before_the_metrics_and_counted_in_them(
+    on_lambda: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MemoryStorage, "arrive_all", _forged)
+    begun, *_, refused, last = run_here(capsys)
+    assert (begun["wukong"], refused["wukong"]) == ("begins", "refused")
+    assert refused["why"] == "the specification of segment 1 is not signed"
+    assert_valid(last)
+    assert (last["wukong"], last["TasksFailed"], last["Lineages"]) == ("executed", 1, 1)
+
+
+def _forged(*_: object) -> Any:
+    raise SignatureError("the specification of segment 1 is not signed")
 
 
 def test_an_executor_that_loses_its_store_still_counts_what_it_did(

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from wukong.cli.logs import _began
+from wukong.record import Summary
 from wukong.stack.cloudformation import StackError
-from wukong.stack.logs import insights, invocations, of_file
+from wukong.stack.logs import LogEvent, insights, invocations, of_file
 
 
 def event(text: str, at: int, stream: str = "one") -> Mapping[str, Any]:
@@ -51,6 +53,20 @@ def test_the_query_is_of_this_run_and_in_order() -> None:
     lines = insights("3f2a91").splitlines()
     assert '| filter run = "3f2a91"' in lines
     assert "| sort @timestamp asc" in lines
+
+
+def test_a_query_begins_with_the_run_as_its_record_says_or_its_lines() -> None:
+    class Lines:
+        """Logs of which only one run's lines are asked."""
+
+        def of_run(self, run: str) -> list[LogEvent]:
+            assert run == "mine"
+            return [LogEvent("b", 7_000, "E", "r", ""), LogEvent("a", 5_000, "I", "r", "")]
+
+    lines: Any = Lines()
+    assert _began("mine", Summary("mine", started=3.0), lines) == 3.0
+    assert _began("mine", None, lines) == 5.0
+    assert _began("mine", Summary("mine"), lines) == 5.0, "of a record that does not know"
 
 
 def test_a_file_gives_the_lines_of_a_run_in_order_and_skips_what_is_no_line(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -142,7 +143,7 @@ class HereEngine(Engine):
 
     def __init__(self, here: Here) -> None:
         self._here = here
-        self.rate, self.throttled = 2_000.0, 0
+        self.rate, self.counts = 2_000.0, Counter()
 
     def start(self, events: Sequence[Any], seconds: float) -> InvokerReport:
         self._here.waiting += [event.to_bytes() for event in events]

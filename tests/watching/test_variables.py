@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from pydantic import ValidationError
+
 from bootstrap.configuration import Configuration
 from bootstrap.settings import Settings
-from bootstrap.spec import DeploymentWishes, merge
+from bootstrap.spec import FunctionSpec, merge
+from bootstrap.variables import OURS
+from bootstrap.wishes import DeploymentWishes
 
 BEFORE = Configuration(
     handler="h",
@@ -40,9 +45,17 @@ def test_a_variable_is_set_beside_those_that_are_there() -> None:
     assert found == {"MINE": "1", **told}
 
 
-def test_variables_that_are_wished_by_name_stay_when_a_field_is_empty() -> None:
-    wished = {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/mine"}
-    assert variables(exec_wrapper="", environment=wished) == wished
+def test_a_field_that_nobody_gives_stays_also_where_the_environment_is_given() -> None:
+    wrapper = {"AWS_LAMBDA_EXEC_WRAPPER": "/opt/otel-instrument"}
+    assert variables(environment={"OTHER": "2"}) == {"OTHER": "2", **wrapper}
+
+
+@pytest.mark.parametrize(("variable", "field"), OURS.items())
+def test_a_variable_that_has_a_field_is_refused_by_its_name(variable: str, field: str) -> None:
+    """Nobody has to guess which of two ways to say it counts."""
+    assert field in FunctionSpec.__slots__
+    with pytest.raises(ValidationError, match=f"{variable} is set by {field}"):
+        variables(environment={variable: "/opt/mine"})
 
 
 def test_the_environment_of_the_bootstrap_says_the_same() -> None:

@@ -10,7 +10,8 @@ from wukong.cli.output import Output
 from wukong.cli.where import stack_of
 from wukong.config import load_config
 from wukong.errors import WukongError
-from wukong.stack.leaving import Leaving
+from wukong.stack.leaving import PACKAGES, Leaving
+from wukong.stack.stores import network_used
 
 
 class ConfirmationError(WukongError):
@@ -21,26 +22,30 @@ def delete(out: Output, stack: str | None, *, is_confirmed: bool, purge: bool) -
     """Delete the stack; its packages are kept, as only they cannot be made again, or purged."""
     config = load_config()
     where = stack_of(stack, config)
-    bucket = where.outputs().get("PackageBucketName")
-    if bucket is not None and not where.has_bucket(bucket):
-        bucket = None
+    where.found()
+    bucket = where.bucket_of(PACKAGES)
+    network = network_used(where)
     if not is_confirmed:
         _ask(f"Delete stack {where.name} in {where.region}, with its functions and their logs?")
         if bucket is not None and purge:
             packages = where.count_versions(bucket)
             _ask(f"Also delete the {packages} packages and layers, all versions, in {bucket}?")
     out.say(f"Deleting stack {where.name}; this takes a minute.")
-    farewell = Leaving(where, endpoint_url=config.aws_lambda.endpoint_url).leave(purge=purge)
+    kept = Leaving(where, endpoint_url=config.aws_lambda.endpoint_url).leave(purge=purge)
     out.say(f"Stack {where.name} has gone.")
-    for one in farewell.kept:
+    for one in kept:
         out.say(f"Kept: {one}.")
-    if bucket is not None and f"bucket {bucket}" in farewell.kept:
+    if f"bucket {bucket}" in kept:
         out.say(
             "A new stack needs another BucketPrefix, or this bucket gone: "
             f"wukong delete --bucket {bucket}"
         )
-    kept = list(farewell.kept)
-    out.give({"stack": where.name, "bucket": bucket, "deleted": True, "kept": kept})
+    if network is not None:
+        out.say(
+            "If no other stack uses the network: "
+            f"aws cloudformation delete-stack --stack-name {network}"
+        )
+    out.give({"stack": where.name, "bucket": bucket, "deleted": True, "kept": list(kept)})
 
 
 def delete_bucket(out: Output, bucket: str, *, is_confirmed: bool) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from wukong.cli import layers
 from wukong.cli.output import Output
 from wukong.cli.package import target_of
-from wukong.cli.storing import Choice, ensure_network, network_of, sentence, told
+from wukong.cli.storing import Choice, ensure_network, sentence, told
 from wukong.cli.where import stack_of
 from wukong.config import Config, load_config
 from wukong.errors import WukongError
@@ -21,7 +21,7 @@ from wukong.packaging.target import Target
 from wukong.stack.cloudformation import Stack
 from wukong.stack.embedded import is_in_use
 from wukong.stack.releases import Noted, Release, Releases
-from wukong.stack.stores import StorageKind, kind_of
+from wukong.stack.stores import StorageKind, kind_of, network_of
 
 TEMPLATE = "template-bootstrap.yaml"
 NETWORK_TEMPLATE = "template-network.yaml"

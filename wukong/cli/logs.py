@@ -13,12 +13,14 @@ from wukong.cli.where import full_id, stack_of, store_of
 from wukong.config import Config, load_config
 from wukong.errors import WukongError
 from wukong.platform.lines import FILE
+from wukong.record import Summary
 from wukong.stack.logs import LogEvent, Logs, insights, of_file
 from wukong.storage import RunState
 
 POLL_SECONDS = 1.0
 
-WEEK_SECONDS = 7 * 86_400
+MARGIN_SECONDS = 60.0
+"""So far the clocks of a client and of CloudWatch may be apart."""
 
 LATE_SECONDS = 5.0
 """How long last lines are waited for after a run's end: CloudWatch takes seconds to show them."""
@@ -31,8 +33,8 @@ class LogsError(WukongError):
 def logs(out: Output, run: str, file: Path | None, *, is_followed: bool) -> None:
     """Print the lines of a run; with `is_followed` go on until it has ended."""
     config = load_config(file)
-    whole, is_here = _found(run, config)
-    if is_here:
+    whole, summary = _found(run, config)
+    if _is_here(summary, config):
         _give(out, whole, of_file(_own_file(whole), whole))
         return
     found = _logs(config)
@@ -60,17 +62,26 @@ def _follow(out: Output, run: str, found: Logs, config: Config) -> None:
 def query(out: Output, run: str, file: Path | None) -> None:
     """Print the query of Logs Insights that shows a run, and the command that asks it."""
     config = load_config(file)
-    whole, is_here = _found(run, config)
-    if is_here:
+    whole, summary = _found(run, config)
+    if _is_here(summary, config):
         raise LogsError(f"run {whole} ran on this machine", "Its lines are not in CloudWatch.")
-    groups = _logs(config).groups()
+    logs = _logs(config)
+    groups = logs.groups()
     words = ["aws", "logs", "start-query", "--log-group-names", *groups]
-    now = round(time.time())
-    words += ["--start-time", f"{now - WEEK_SECONDS}", "--end-time", f"{now}"]
+    since, now = _began(whole, summary, logs) - MARGIN_SECONDS, time.time()
+    words += ["--start-time", f"{since:.0f}", "--end-time", f"{now:.0f}"]
     command = shlex.join([*words, "--query-string", insights(whole)])
     out.say(f"In CloudWatch, Logs Insights, for {', '.join(groups)}:\n\n{insights(whole)}\n")
-    out.say(f"Or here, for the last seven days:\n\n{command}")
+    out.say(f"Or here, from the run's beginning until now:\n\n{command}\n")
+    out.say("and with the id that it gives: aws logs get-query-results --query-id ID")
     out.give({"run": whole, "groups": groups, "query": insights(whole), "command": command})
+
+
+def _began(run: str, summary: Summary | None, logs: Logs) -> float:
+    """Give when a run began, in seconds since 1970: as its record says, or the functions' lines."""
+    if summary is not None and summary.started:
+        return summary.started
+    return min((one.at / 1000 for one in logs.of_run(run)), default=time.time())
 
 
 def _logs(config: Config) -> Logs:
@@ -93,16 +104,20 @@ def _events(run: str, events: list[LogEvent]) -> dict[str, object]:
     return {"run": run, "events": [_told(one) for one in events]}
 
 
-def _found(run: str, config: Config) -> tuple[str, bool]:
-    """Give the run's whole id, and whether it is known to have run on this machine."""
+def _found(run: str, config: Config) -> tuple[str, Summary | None]:
+    """Give the run's whole id, and its summary if its record is here."""
     summaries = {one.run: one for one in history.summaries()}
     known = set(summaries)
     if store := store_of(config):
         known |= set(store.runs())
         store.close()
     whole = full_id(run, known, "the store, nor in the history")
-    platform = summaries[whole].platform if whole in summaries else config.platform
-    return whole, platform != "aws"
+    return whole, summaries.get(whole)
+
+
+def _is_here(summary: Summary | None, config: Config) -> bool:
+    """Tell whether a run is known to have run on this machine."""
+    return (config.platform if summary is None else summary.platform) != "aws"
 
 
 def _own_file(run: str) -> Path:

@@ -16,7 +16,6 @@ from typing import Any
 from wukong.cli import layers
 from wukong.cli.deploy import Wishes, outputs_of, refuse_failure, template_file
 from wukong.cli.output import Output
-from wukong.cli.storing import network_of
 from wukong.cli.where import stack_of
 from wukong.config import load_config
 from wukong.packaging.build import build_deployment
@@ -24,7 +23,7 @@ from wukong.packaging.layers import Built, check_fit
 from wukong.packaging.target import Target
 from wukong.stack.cloudformation import Stack
 from wukong.stack.releases import Releases
-from wukong.stack.stores import kind_of
+from wukong.stack.stores import kind_of, network_of
 
 HIDDEN = "StoreUrl"
 """CloudFormation does not tell its value, so whether it changes cannot be known."""

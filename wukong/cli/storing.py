@@ -11,9 +11,6 @@ from wukong.errors import WukongError
 from wukong.stack.cloudformation import Stack
 from wukong.stack.stores import StorageKind, kind_of
 
-NETWORK = "wukong-network"
-"""As NetworkStack of the template."""
-
 UNUSABLE = frozenset({"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED"})
 """What a stack is called that has no outputs; CloudFormation cannot update it either."""
 
@@ -93,13 +90,6 @@ class Choice:
                 f"--storage {kind.value} makes a store of its own, so --store-url is not for it",
                 "Leave out one of the two; --storage url uses an address.",
             )
-
-
-def network_of(given: Mapping[str, str]) -> str | None:
-    """Name the network's stack that parameters ask for; None if they do not."""
-    if given.get("Storage") != StorageKind.VALKEY or given.get("StoreUrl"):
-        return None
-    return given.get("NetworkStack", NETWORK)
 
 
 def ensure_network(

@@ -81,9 +81,7 @@ def normalise(graph: Any, keys: Iterable[Any], *, finalize_here: bool = True) ->
             'after `dask.config.set({"dataframe.shuffle.method": "tasks"})`.',
         )
     tasks = resolve_aliases(tasks, wanted, reverse_dict(DependenciesMapping(tasks)))
-    local = {
-        key: tasks[key] for key in wanted if finalize_here and _stays_in_client(key, tasks[key])
-    }
+    local = _left_here(tasks, wanted) if finalize_here else {}
     remote = {key: task for key, task in tasks.items() if key not in local}
     needed = (wanted - local.keys()).union(*(task.dependencies for task in local.values()))
     return Normalised(remote, frozenset(needed), local)
@@ -117,11 +115,25 @@ def _is_folder(key: Key) -> bool:
     return isinstance(key, tuple) and str(key[0]).startswith(("partd-", "zpartd-"))
 
 
-def _stays_in_client(key: Key, task: GraphNode) -> bool:
-    """Tell `finalize` tasks from those that Dask has fused with real work."""
+CONCATENATES = "finalize-hlgfinalizecompute-"
+"""How Dask begins the key of the task that concatenates a result (dask._expr.HLGFinalizeCompute); a
+user's own function may be called `finalize`."""
+
+
+def _left_here(tasks: Mapping[Key, GraphNode], wanted: Iterable[Key]) -> dict[Key, GraphNode]:
+    """Give the tasks that only concatenate a result, and whose value no other task is given."""
+    found = {key: tasks[key] for key in wanted if _concatenates(key, tasks[key])}
+    if not found:
+        return {}
+    consumed = found.keys() & {name for task in tasks.values() for name in task.dependencies}
+    return {key: task for key, task in found.items() if key not in consumed}
+
+
+def _concatenates(key: Key, task: GraphNode) -> bool:
+    """Tell Dask's `finalize` tasks from those that it has fused with real work."""
     return (
         isinstance(key, str)
-        and key.startswith("finalize-")
+        and key.startswith(CONCATENATES)
         and isinstance(task, Task)
         and not task.has_subgraph()
     )

@@ -322,8 +322,12 @@ class AwsPlatform(Platform):
             report = self._directly(events, begun + 60.0)
             rounds = math.ceil(len(events) / DIRECT_CONNECTIONS)
             self._costs.started(rounds * DIRECT_CONNECTIONS, time.monotonic() - begun)
-        self.throttled = self._gateway.throttled
         return report
+
+    @property
+    def throttled(self) -> int:
+        """How often a start was refused so far because too many functions ran, or were started."""
+        return self._gateway.throttled
 
     def provision(self) -> Provision | None:
         """Say what Executors are given; None if that may not be asked."""

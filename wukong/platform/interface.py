@@ -60,9 +60,6 @@ class Platform(abc.ABC):
     parallelism: int | None = None
     """How many Executors can run at once; None where there is no end to them."""
 
-    throttled: int = 0
-    """How often a start was refused so far because too many functions ran, or were started."""
-
     carried: frozenset[str] = frozenset()
     """The user's own modules that runs took with them: values of these may be inputs of others."""
 
@@ -76,6 +73,11 @@ class Platform(abc.ABC):
         if self.parallelism is None:
             return [(start,) for start in starts]
         return guided(starts, self.parallelism)
+
+    @property
+    def throttled(self) -> int:
+        """How often a start was refused so far because too many functions ran, or were started."""
+        return 0
 
     @abc.abstractmethod
     def targets(self) -> Targets:

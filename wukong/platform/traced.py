@@ -1,7 +1,9 @@
-"""A store whose round trips are spans: what is called between client or Executor and its store.
+"""A store of which each call is a span: what client, Invoker and Executor ask of it.
 
-It is put around a store only where there is a provider, and a call makes a span only in a thread
-that has one (`tracing.current`). Listening for news waits on purpose and makes none.
+A span is a method of `Storage` from its call to its answer, however many round trips that took; a
+method that is made of others (`arrive`) is the spans of those. It is put around a store only where
+there is a provider, and a call makes a span only in a thread that is inside one of ours
+(`tracing.current`). Listening for news, which waits on purpose, and `close` make none.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ SILENT = frozenset({"news", "close"})
 
 
 def traced(storage: Storage) -> Storage:
-    """Give a store whose round trips are spans; the store itself if nobody traces."""
+    """Give a store of which each call is a span; the store itself if nobody traces."""
     return _around(storage) if tracing.is_on() else storage
 
 

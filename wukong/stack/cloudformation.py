@@ -107,13 +107,22 @@ class Stack:
 
     def outputs(self) -> dict[str, str]:
         """Give the stack's outputs by name; raises `StackError` if there is no such stack."""
+        return _outputs(self.found())
+
+    def parameters(self) -> dict[str, str]:
+        """Give the stack's parameters, those that are NoEcho as stars; raises as `outputs`."""
+        given = self.found().get("Parameters", [])
+        return {one["ParameterKey"]: one["ParameterValue"] for one in given}
+
+    def found(self) -> Mapping[str, Any]:
+        """Give what CloudFormation says of the stack; raises `StackError` if there is none."""
         found = self._describe()
         if found is None:
             raise StackError(
                 f"there is no stack {self.name!r} in {self.region}",
                 "Deploy it with `wukong deploy`, or check aws_lambda.aws_sam_app_name and region.",
             )
-        return _outputs(found)
+        return found
 
     def delete(
         self, sleep: Callable[[float], None] = time.sleep, *, keep: str | None = None
@@ -129,7 +138,8 @@ class Stack:
         if found is None:
             return
         # Of a stack that has failed, what has gone already is listed too.
-        doomed = [one for one in self._buckets() if one != keep and self.has_bucket(one)]
+        buckets = [bucket for _, bucket in self._buckets()]
+        doomed = [one for one in buckets if one != keep and self.has_bucket(one)]
         for bucket in doomed:
             self.empty(bucket)
         self._cloudformation.delete_stack(StackName=self.name)
@@ -139,13 +149,28 @@ class Stack:
             self.empty(bucket)
             self._s3.delete_bucket(Bucket=bucket)
 
-    def _buckets(self) -> list[str]:
+    def bucket_of(self, resource: str) -> str | None:
+        """Name the bucket of a resource; None if there is none, or it has gone.
+
+        Outputs would not do: a stack that has failed may have none of them, and its buckets still.
+        """
+        named = dict(self._buckets()).get(resource)
+        return named if named is not None and self.has_bucket(named) else None
+
+    def _buckets(self) -> list[tuple[str, str]]:
+        return self.resources("AWS::S3::Bucket")
+
+    def resources(self, kind: str) -> list[tuple[str, str]]:
+        """Give the resources of a type: the name in the template, and the id.
+
+        Of a stack that has failed, those that have gone are among them.
+        """
         pages = self._cloudformation.get_paginator("list_stack_resources")
         return [
-            one["PhysicalResourceId"]
+            (one["LogicalResourceId"], one["PhysicalResourceId"])
             for page in pages.paginate(StackName=self.name)
             for one in page["StackResourceSummaries"]
-            if one["ResourceType"] == "AWS::S3::Bucket" and one.get("PhysicalResourceId")
+            if one["ResourceType"] == kind and one.get("PhysicalResourceId")
         ]
 
     def has_bucket(self, bucket: str) -> bool:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from wukong.stack.cloudformation import Stack
 
 
+NETWORK = "wukong-network"
+"""As NetworkStack of the template."""
+
+
 class StorageKind(StrEnum):
     """The template's parameter `Storage`, and its output."""
 
@@ -28,6 +32,30 @@ class StorageKind(StrEnum):
 def kind_of(outputs: Mapping[str, str]) -> StorageKind | None:
     """Give the kind that a stack uses; None if it is of a release that did not say."""
     return StorageKind(outputs["Storage"]) if "Storage" in outputs else None
+
+
+def network_of(given: Mapping[str, str]) -> str | None:
+    """Name the network's stack that parameters ask for; None if they do not."""
+    if given.get("Storage") != StorageKind.VALKEY or given.get("StoreUrl"):
+        return None
+    return given.get("NetworkStack", NETWORK)
+
+
+def network_used(stack: Stack) -> str | None:
+    """Name the network's stack that a stack uses and that is there; None if there is none.
+
+    Raises
+    ------
+    StackError
+        If the stack itself is not there.
+    """
+    given, outputs = stack.parameters(), stack.outputs()
+    if not outputs or "StoreSecretArn" in outputs:
+        # NoEcho: told as stars, also where it is empty. The secret says that it is; of a stack that
+        # has failed nothing does, and what costs is rather named once too often.
+        given.pop("StoreUrl", None)
+    name = network_of(given)
+    return name if name is not None and stack.sibling(name).describe() is not None else None
 
 
 def store_url(stack: Stack, outputs: Mapping[str, str], configured: str | None) -> str | None:

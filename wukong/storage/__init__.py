@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from wukong.storage.dynamo.address import SCHEME as DYNAMO_SCHEME
 from wukong.storage.interface import (
     Arrival,
     Arrived,
@@ -43,7 +44,6 @@ __all__ = [
     "StorageError",
     "StoreKind",
     "Unstored",
-    "is_valkey",
     "open_storage",
     "shared_ref",
     "store_kind",
@@ -53,12 +53,6 @@ __all__ = [
 StoreKind = Literal["dynamodb", "memory", "valkey"]
 
 VALKEY_SCHEMES = frozenset({"valkey", "valkeys", "redis", "rediss", "unix"})
-DYNAMO_SCHEME = "dynamodb+s3"
-
-
-def is_valkey(url: str) -> bool:
-    """Tell whether a store URL names a Valkey server, which can hold other things than runs too."""
-    return url.partition("://")[0] in VALKEY_SCHEMES
 
 
 def store_kind(url: str) -> StoreKind:

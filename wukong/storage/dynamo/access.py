@@ -1,7 +1,8 @@
 """What all steps of the back-end stand on: the gateways, the clock, and what this process knows.
 
 What is kept here never changes in the store (what is fixed of a segment, where official data is),
-or is read again after a second (the state of a run).
+is read again after a second (the state of a run), or is changed by this process alone (what its
+attempts own).
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 from wukong.storage.dynamo.items import Fixed, Layout, Output, run_key
 from wukong.storage.dynamo.objects import Objects
-from wukong.storage.dynamo.table import Change, Item, Table
-from wukong.storage.dynamo.together import Together
+from wukong.storage.dynamo.table import GET_KEYS, WRITE_ITEMS, Change, Item, Key, Table
+from wukong.storage.dynamo.together import Together, chunks
 from wukong.storage.interface import DataRef, Fenced, RunState
 from wukong.storage.serialisation import Packed
 
@@ -175,6 +177,30 @@ class Access:
             self._runs.pop(info.layout.run)
             raise Fenced
         return outcome.made, outcome.item
+
+    def get_all(self, keys: Iterable[Key]) -> dict[Key, Item]:
+        """Read items, each once; as many at once as they are."""
+        some = chunks(dict.fromkeys(keys), GET_KEYS)
+        found = self.together([partial(self.table.get, chunk) for chunk in some])
+        return {key: item for items in found for key, item in items.items()}
+
+    def put_all(self, items: Iterable[Item]) -> None:
+        """Write items, as many at once as they are."""
+        self.together([partial(self.table.put, some) for some in chunks(items, WRITE_ITEMS)])
+
+    def change_all(self, changes: Iterable[Change]) -> None:
+        """Make changes side by side, whichever of them can be made."""
+        self.together([partial(self.table.change, change) for change in changes])
+
+    def query_all(self, partitions: Iterable[str], *, sure: bool = True) -> list[Item]:
+        """Give the items of partitions, one partition after another; `sure` as of a query."""
+        query = partial(self.table.query, sure=sure)
+        found = self.together([partial(query, partition) for partition in partitions])
+        return [item for items in found for item in items]
+
+    def count_all(self, partitions: Iterable[str]) -> int:
+        """Count the items of partitions."""
+        return sum(self.together([partial(self.table.count, one) for one in partitions]))
 
     def stored(self, name: str, value: Packed, inline: int) -> Item:
         """Give the attributes that hold a value; a large one is stored as an object first."""

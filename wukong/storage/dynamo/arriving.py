@@ -20,7 +20,6 @@ from wukong.storage.dynamo.access import Access, RunInfo
 from wukong.storage.dynamo.claiming import claims, known_of
 from wukong.storage.dynamo.effects import Effects, Followed, Sealed
 from wukong.storage.dynamo.items import (
-    INLINE_BYTES,
     Attempt,
     arrived_as,
     attempt_of,
@@ -30,6 +29,7 @@ from wukong.storage.dynamo.items import (
 from wukong.storage.dynamo.lineages import Lineages
 from wukong.storage.dynamo.table import Change, Condition, Item
 from wukong.storage.interface import (
+    INLINE_BYTES,
     Arrival,
     Arrived,
     Claim,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from mmap import mmap
+from typing import Self
 
 from wukong.messages import Start
 from wukong.storage.dynamo.access import Access
@@ -56,7 +57,7 @@ class DynamoStorage(Storage):
         self._following = Following(access)
 
     @classmethod
-    def at(cls, url: str) -> DynamoStorage:
+    def at(cls, url: str) -> Self:
         """Open the table and the bucket that a URL names; nothing connects before it is used.
 
         Raises

@@ -11,20 +11,23 @@ from collections.abc import Mapping, Sequence
 from wukong.storage.dynamo.access import Access, Known, RunInfo
 from wukong.storage.dynamo.items import Fixed, Layout, Output, arrivals_of, nodes
 from wukong.storage.dynamo.table import Item, Key
-from wukong.storage.interface import INLINE_BYTES, INLINE_INPUTS, Claim, DataRef
+from wukong.storage.interface import INLINE_BYTES, INLINE_INPUTS, Claim, DataRef, Fenced
 
 
 def claims(
     access: Access, info: RunInfo, items: Mapping[int, Item], held: int | None = None
 ) -> list[Claim]:
-    """Make claims of the items of segments; the caller has the output of `held`."""
+    """Make claims of the items of segments; the caller has the output of `held`.
+
+    Raises `Fenced` if the run is being dropped.
+    """
     layout = info.layout
     small = {
         number: [x for x in _small_inputs(item) if x != held] for number, item in items.items()
     }
     keys = [layout.segment(x) for some in small.values() for x in some]
     keys += [key for number, item in items.items() for key in _parts(layout, number, item)]
-    found = access.table.get(list(dict.fromkeys(keys))) if keys else {}
+    found = access.get_all(keys)
     return [
         _claim(layout, number, remember(access, layout, number, item, found), found, some)
         for (number, item), some in zip(items.items(), small.values(), strict=True)
@@ -39,7 +42,7 @@ def known_of(access: Access, info: RunInfo, number: int, item: Item) -> Known:
     if known is not None and len(known.arrivals) == len(known.fixed.inputs):
         return known
     keys = _parts(info.layout, number, item)
-    found = access.table.get(keys) if keys else {}
+    found = access.get_all(keys)
     return remember(access, info.layout, number, item, found)
 
 
@@ -88,8 +91,10 @@ def _fixed(
         where = item if "fixed" in item else found.get(layout.segment(number, "t"), {})
         inline = where.get("fixed")
         data = inline if isinstance(inline, bytes) else None
-    # Only a run that is being dropped has segments without it.
-    return Fixed(b"", False, 0, (), ()) if data is None else Fixed.from_bytes(bytes(data))
+    if data is None:
+        # Only a run that is being dropped has segments without it.
+        raise Fenced
+    return Fixed.from_bytes(bytes(data))
 
 
 def _arrivals(

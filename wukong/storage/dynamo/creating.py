@@ -8,15 +8,12 @@ expires.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
-from typing import TypeVar
+from collections.abc import Callable, Iterator
 
 from wukong.storage.dynamo.access import Access
 from wukong.storage.dynamo.claiming import fixed_name
 from wukong.storage.dynamo.items import (
     FIXED_BYTES,
-    INLINE_BYTES,
     ITEM_BYTES,
     Attempt,
     Fixed,
@@ -28,10 +25,9 @@ from wukong.storage.dynamo.items import (
     structure,
 )
 from wukong.storage.dynamo.table import WRITE_ITEMS, Item, Key
-from wukong.storage.interface import NewRun, RunState
+from wukong.storage.dynamo.together import chunks
+from wukong.storage.interface import INLINE_BYTES, NewRun, RunState
 from wukong.storage.serialisation import Packed
-
-T = TypeVar("T")
 
 CHUNK = 16 * WRITE_ITEMS
 """So many segments are written side by side."""
@@ -57,15 +53,16 @@ class Creation:
 
     def _write(self) -> None:
         new = self._new
-        for some in _chunks(self._segments(), CHUNK):
-            self._put([item for items in some for item in items])
+        put = self._access.put_all
+        for some in chunks(self._segments(), CHUNK):
+            put(item for items in some for item in items)
         for number, blob in enumerate(new.shared):
-            self._put([self._blob(f"shared#{number}", f"shared.{number}", blob)])
+            put([self._blob(f"shared#{number}", f"shared.{number}", blob)])
         manifest = self._blob("manifest", "manifest", new.manifest())
         deadline = self._access.now() + int(new.handoff_seconds * 1000)
-        self._put([manifest, *(self._lease(leaf, deadline) for leaf in new.leaves)])
-        self._put([self._item(registered(new.run))])
-        self._put([self._item(run_key(new.run)) | self._limits()])
+        put([manifest, *(self._lease(leaf, deadline) for leaf in new.leaves)])
+        put([self._item(registered(new.run))])
+        put([self._item(run_key(new.run)) | self._limits()])
 
     def _limits(self) -> Item:
         new = self._new
@@ -128,12 +125,6 @@ class Creation:
     def _item(self, key: Key) -> Item:
         return {"pk": key[0], "sk": key[1], "expires": self._expires}
 
-    def _put(self, items: Sequence[Item]) -> None:
-        def putting(some: Sequence[Item]) -> Callable[[], None]:
-            return lambda: self._access.table.put(some)
-
-        self._access.together([putting(some) for some in _chunks(items, WRITE_ITEMS)])
-
 
 def delete_run(access: Access, layout: Layout) -> None:
     """Delete all of a run, what says that it exists first."""
@@ -147,9 +138,3 @@ def delete_run(access: Access, layout: Layout) -> None:
 
     access.together([emptying(partition) for partition in layout.partitions])
     access.objects.delete(access.objects.names(f"{layout.run}/"))
-
-
-def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    rest = iter(items)
-    while some := list(islice(rest, size)):
-        yield some

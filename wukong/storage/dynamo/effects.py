@@ -25,7 +25,7 @@ from wukong.storage.dynamo.items import (
     is_wide,
     output_of,
 )
-from wukong.storage.dynamo.table import Change, Item, Key
+from wukong.storage.dynamo.table import Change, Condition, Item, Key
 from wukong.storage.interface import DataRef, Fenced
 
 Triple = tuple[int, int, int]
@@ -107,7 +107,7 @@ class Effects:
         """Look at which children it has arrived already."""
         layout = self._info.layout
         keys = {layout.segment(child): child for child, need, _ in children if not is_wide(need)}
-        items = self._access.table.get(list(keys)) if keys else {}
+        items = self._access.get_all(keys)
         return {
             keys[key]: Landed(item, False)
             for key, item in items.items()
@@ -132,7 +132,7 @@ class Effects:
         Children that wait for nothing else are claimed as they are to be; others have been claimed
         for this lineage when their last input arrived, and are handed off after all.
         """
-        kept = 0
+        kept, leases = 0, self._info.layout.lease_partitions
         live: int | None = None
         calls: dict[int, Callable[[], Landed | None]] = {}
         alone = {one[0] for one in single}
@@ -142,7 +142,7 @@ class Effects:
             is_free = child in alone or (known is not None and known.claimed)
             stays = not kept
             if is_free and kept and self._info.most_live:
-                live = self._live() if live is None else live
+                live = self._access.count_all(leases) if live is None else live
                 stays = live >= self._info.most_live
                 live += not stays
             if child in alone:
@@ -157,13 +157,6 @@ class Effects:
             for child, answer in zip(calls, answers, strict=True)
             if answer is not None
         }
-
-    def _live(self) -> int:
-        partitions = self._info.layout.lease_partitions
-        return sum(self._access.together([self._counting(one) for one in partitions]))
-
-    def _counting(self, partition: str) -> Callable[[], int]:
-        return lambda: self._access.table.count(partition)
 
     def is_mine(self, item: Item) -> bool:
         """Tell whether this lineage is to run a segment, in whatever attempt."""
@@ -228,20 +221,9 @@ class Effects:
 
     def _lease(self, new: Sequence[int], old: Sequence[int]) -> None:
         """Give lineages that are handed off their leases; `old` ones may have theirs."""
-        leases = [self._lease_of(child) for child in new]
-        if leases:
-            chunks = [leases[first : first + 25] for first in range(0, len(leases), 25)]
-            self._access.together([self._putting(chunk) for chunk in chunks])
-        self._access.together([self._leasing(child) for child in old])
-
-    def _putting(self, leases: Sequence[Item]) -> Callable[[], None]:
-        return lambda: self._access.table.put(leases)
-
-    def _leasing(self, child: int) -> Callable[[], object]:
-        lease = self._lease_of(child)
-        put = {name: value for name, value in lease.items() if name not in {"pk", "sk"}}
-        change = Change(self._info.layout.lease(child), put, when=(("missing", "pk"),))
-        return lambda: self._access.table.change(change)
+        self._access.put_all(self._lease_of(child) for child in new)
+        missing: tuple[Condition, ...] = (("missing", "pk"),)
+        self._access.change_all(lease_change(self._lease_of(child), missing) for child in old)
 
     def _lease_of(self, child: int) -> Item:
         until = self._access.now() + self._info.handoff_ms
@@ -307,3 +289,9 @@ def lease_item(info: RunInfo, attempt: Attempt, until: int) -> Item:
         "until": until,
         "expires": info.expires,
     }
+
+
+def lease_change(lease: Item, when: tuple[Condition, ...]) -> Change:
+    """Write a lease, if what is there fulfils some conditions."""
+    put = {name: value for name, value in lease.items() if name not in {"pk", "sk"}}
+    return Change((str(lease["pk"]), str(lease["sk"])), put, when=when)

@@ -14,7 +14,6 @@ from wukong.storage.dynamo.access import Access, Recent, RunInfo
 from wukong.storage.dynamo.counting import is_idle
 from wukong.storage.dynamo.items import (
     BLOCK,
-    INLINE_BYTES,
     RUNS,
     Layout,
     notes_partition,
@@ -22,7 +21,7 @@ from wukong.storage.dynamo.items import (
     run_key,
 )
 from wukong.storage.dynamo.table import Change, Item
-from wukong.storage.interface import DataRef, News, RunState, RunStatus
+from wukong.storage.interface import INLINE_BYTES, DataRef, News, RunState, RunStatus
 
 SHORTEST_PAUSE, LONGEST_PAUSE, SHARE = 0.05, 1.0, 0.1
 """Seconds between two looks for news: a tenth of how long there were none, within these bounds. So
@@ -97,33 +96,21 @@ class Following:
     def _roots(self, info: RunInfo) -> set[int]:
         return {
             int(str(block["sk"])) * BLOCK + place
-            for block in self._blocks(info.layout)
+            for block in self._access.query_all(info.layout.progress_partitions, sure=False)
             for place in _numbers(block, "roots")
         }
-
-    def _blocks(self, layout: Layout) -> list[Item]:
-        def looking(partition: str) -> Callable[[], list[Item]]:
-            return lambda: self._access.table.query(partition, sure=False)
-
-        some = self._access.together([looking(one) for one in layout.progress_partitions])
-        return [block for blocks in some for block in blocks]
 
     def status(self, run: str) -> RunStatus:
         """Tell how far a run is: reads 1/256 of its segments' number in small items."""
         info = self._access.info(run, fresh=True)
         if info is None:
             return RunStatus(None)
-
-        def counting(partition: str) -> Callable[[], int]:
-            return lambda: self._access.table.count(partition)
-
-        blocks = self._blocks(info.layout)
-        live = self._access.together([counting(one) for one in info.layout.lease_partitions])
+        blocks = self._access.query_all(info.layout.progress_partitions, sure=False)
         begun = [block.get("begun", 0) for block in blocks]
         return RunStatus(
             info.state,
             sum(len(_numbers(block, "done")) for block in blocks),
-            sum(live),
+            self._access.count_all(info.layout.lease_partitions),
             sum(one for one in begun if isinstance(one, int)),
         )
 
@@ -133,23 +120,13 @@ class Following:
         if info is None or not segments:
             return [None for _ in segments]
         keys = [info.layout.segment(segment) for segment in segments]
-        items = self._items(list(dict.fromkeys(keys)))
+        items = self._access.get_all(keys)
         found: list[DataRef | None] = []
         for segment, key in zip(segments, keys, strict=True):
             item = items.get(key, {})
             found.append(DataRef(segment, str(item["ver"])) if "ver" in item else None)
             self._learn_size(run, found[-1], item)
         return found
-
-    def _items(self, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Item]:
-        """Read items, many at once."""
-
-        def reading(some: Sequence[tuple[str, str]]) -> Callable[[], dict[tuple[str, str], Item]]:
-            return lambda: self._access.table.get(some)
-
-        chunks = [keys[first : first + 100] for first in range(0, len(keys), 100)]
-        found = self._access.together([reading(chunk) for chunk in chunks])
-        return {key: item for some in found for key, item in some.items()}
 
     def _learn_size(self, run: str, ref: DataRef | None, item: Item) -> None:
         size = item.get("o")
@@ -163,7 +140,7 @@ class Following:
             return [None for _ in refs]
         unknown = [ref for ref in refs if self._access.sizes.get((run, ref)) is None]
         keys = {ref: self._key(info.layout, ref) for ref in unknown}
-        items = self._items(list(dict.fromkeys(keys.values())))
+        items = self._access.get_all(keys.values())
 
         def reading(ref: DataRef) -> Callable[[], bytes | bytearray | None]:
             item = items.get(keys[ref]) if ref in keys else None
@@ -194,7 +171,7 @@ class Following:
         if info is None or not wanted:
             return
         unsure = [ref for ref in wanted if not self._access.idle.get((run, ref))]
-        items = self._items([info.layout.segment(ref.segment) for ref in unsure])
+        items = self._access.get_all(info.layout.segment(ref.segment) for ref in unsure)
         gone = [ref for ref in wanted if ref not in unsure]
         for ref in unsure:
             item = items.get(info.layout.segment(ref.segment), {})

@@ -3,8 +3,9 @@
 Of a run with N segments (`pk` / `sk`):
 
     runs / RUN                   that it exists
-    RUN / run                    state, limits, manifest, failure
-    RUN / shared#i, batch#NAME   what specifications share; events for the Invoker
+    RUN / run                    state, limits, failure
+    RUN / manifest, shared#i     what a client that comes back needs; what specifications share
+    RUN / batch#NAME             events for the Invoker, or what became of them
     RUN#notes / TIME             what Executors note of themselves
     RUN#p# / BLOCK               which of 256 segments are done, which roots; begins of lineages
     RUN#l# / S                   the lease of lineage S, as long as it has not ended
@@ -15,7 +16,8 @@ Of a run with N segments (`pk` / `sk`):
 A segment:
 
     n        how many inputs have arrived, or nodes of inputs
-    iX       input X has arrived: the version of its data, and `|size` if that is an object
+    iX       input X has arrived: the version of its data, and `|size` if that is an object; where
+             the inputs have nodes, node X is full
     claim    which attempt owns it: LINEAGE.EPOCH as long as it has not begun, LINEAGE.EPOCH.TOKEN
     ver      it is official: the attempt whose data this is; written once
     held     with `ver`: what was held for it and became official with it
@@ -26,6 +28,18 @@ A segment:
     front    of a lineage: segments from which all that it still owns can be reached; what comes
              before them has had all its effects
     fixed    specification, inputs, children; `fo`: an object of so many bytes instead
+    c        how many consumers it has, unless its output is never freed
+    wide     how many inputs it has, if they are counted in a tree
+
+The others:
+
+    a node      n, iX and r as above, of what arrives at it; last: which arrival has completed it
+    a lease     at: of which attempt; until: milliseconds since 1970; by: which lineage has handed
+                it off, until it begins
+    a block     done, roots: places in it; begun: how often lineages of it have begun
+    a run       state; n: its segments; lease, handoff: milliseconds; live: the most lineages alive;
+                by: which call has ended it; v, o: the failure
+    any value   v: here, or o: an object of so many bytes
 
 Many partition keys (`RUN#`, `RUN#l#` and `RUN#p#` are followed by a number) spread a run over the
 servers of the table. Every item has `expires`.
@@ -40,10 +54,6 @@ from dataclasses import dataclass
 
 from wukong.storage.dynamo.table import Item, Key
 from wukong.storage.interface import DataRef, Lineage
-
-INLINE_BYTES = 4096
-"""Up to this size an output is in its segment's item, and comes with a claim. Writing so much costs
-five write units, and an object as much as eight (docs/storage.md)."""
 
 FIXED_BYTES = 640
 """Up to this size what is fixed is in the segment's item, which then mostly stays below 1 KB: each

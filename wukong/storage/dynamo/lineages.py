@@ -9,12 +9,13 @@ that is true depends on it, and clocks that disagree cost time.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from wukong.messages import Start
 from wukong.storage.dynamo.access import Access, RunInfo
 from wukong.storage.dynamo.claiming import claims
-from wukong.storage.dynamo.effects import lease_item
+from wukong.storage.dynamo.effects import lease_change, lease_item
 from wukong.storage.dynamo.items import (
     MOST_IN_FRONT,
     Attempt,
@@ -22,7 +23,7 @@ from wukong.storage.dynamo.items import (
     front_of,
     front_text,
 )
-from wukong.storage.dynamo.table import Change, Item
+from wukong.storage.dynamo.table import Change, Condition, Item
 from wukong.storage.dynamo.walking import Walk
 from wukong.storage.interface import Begun, Claim, Fenced, Lineage
 
@@ -41,7 +42,10 @@ class Lineages:
             return [None for _ in starts]
         begun = self._access.together([self._beginning(info, start, token) for start in starts])
         items = {number: item for one in begun if one for number, item in [one]}
-        made = {claim.segment: claim for claim in claims(self._access, info, items)}
+        try:
+            made = {claim.segment: claim for claim in claims(self._access, info, items)}
+        except Fenced:
+            return [None for _ in starts]
         return [None if one is None else self._begun(info, made[one[0]], one[1]) for one in begun]
 
     @staticmethod
@@ -155,11 +159,35 @@ class Lineages:
 
     def _beating(self, info: RunInfo, me: Attempt) -> Callable[[], bool]:
         def beat() -> bool:
-            until = {"until": self._access.now() + info.lease_ms}
-            change = Change(info.layout.lease(me.lineage), until, when=(("eq", "at", str(me)),))
-            return self._access.table.change(change).made
+            until = self._access.now() + info.lease_ms
+            mine = (("eq", "at", str(me)),)
+            change = Change(info.layout.lease(me.lineage), {"until": until}, when=mine)
+            outcome = self._access.table.change(change)
+            if outcome.made:
+                return True
+            try:
+                self.check(info, me)
+            except Fenced:
+                return False
+            self._restore(info, me, outcome.item)
+            return True
 
         return beat
+
+    def _restore(self, info: RunInfo, me: Attempt, found: Item | None) -> None:
+        """Write the lease of the current attempt anew, unless it has changed since it was found.
+
+        Whoever handed the lineage off was late, and wrote its lease after this attempt had begun. A
+        successor writes its own after its claim: if that came before this change, the lease is
+        another than was found before the claim was looked at; if after, it overwrites this one. Who
+        reaps changes the lease first: if it is found between that and the claim, this costs time.
+        """
+        until = self._access.now() + info.lease_ms
+        when: tuple[Condition, ...] = (("missing", "pk"),)
+        if found is not None:
+            when = tuple(("eq", name, found[name]) for name in ("at", "until"))
+        change = lease_change(lease_item(info, me, until), when)
+        self._access.table.change(replace(change, remove=("by",)))
 
     def finish(self, run: str, lineage: Lineage, after: int | None) -> None:
         """End a lineage, if it is current and knows its past."""
@@ -213,16 +241,10 @@ class Lineages:
             info = self._access.running(run)
         except Fenced:
             return
-        until = {"until": self._access.now()}
-        self._access.together(
-            [
-                self._changing(Change(info.layout.lease(one), until, when=(("exists", "until"),)))
-                for one in segments
-            ]
+        until, exists = {"until": self._access.now()}, (("exists", "until"),)
+        self._access.change_all(
+            Change(info.layout.lease(one), until, when=exists) for one in segments
         )
-
-    def _changing(self, change: Change) -> Callable[[], object]:
-        return lambda: self._access.table.change(change)
 
     def reap(self, run: str, most: int, late_seconds: float) -> list[Start]:
         """Give lineages whose lease expired so long ago, to be started again."""
@@ -235,14 +257,14 @@ class Lineages:
         if late_seconds > 0:
             # Every Executor looks, now and then: each at a part, so that all of it is looked at.
             partitions = [random.choice(partitions)]  # noqa: S311 - anything will do
-        leases = [lease for some in self._leases(partitions) for lease in some]
+        leases = self._access.query_all(partitions, sure=False)
         expired = sorted(
             (_until(lease), int(str(lease["sk"])), lease)
             for lease in leases
             if _until(lease) <= over
         )[:most]
         numbers = [number for _, number, _ in expired]
-        items = self._access.table.get([info.layout.segment(number) for number in numbers])
+        items = self._access.get_all(info.layout.segment(number) for number in numbers)
         starts = self._access.together(
             [
                 self._reaping(info, items.get(info.layout.segment(number)), lease)
@@ -250,12 +272,6 @@ class Lineages:
             ]
         )
         return [start for start in starts if start is not None]
-
-    def _leases(self, partitions: Iterable[str]) -> list[list[Item]]:
-        def looking(partition: str) -> Callable[[], list[Item]]:
-            return lambda: self._access.table.query(partition, sure=False)
-
-        return self._access.together([looking(one) for one in partitions])
 
     def _reaping(self, info: RunInfo, item: Item | None, lease: Item) -> Callable[[], Start | None]:
         def reap() -> Start | None:
@@ -307,7 +323,7 @@ class Lineages:
             partitions = self._access.running(run).layout.lease_partitions
         except Fenced:
             return []
-        leases = [lease for some in self._leases(partitions) for lease in some]
+        leases = self._access.query_all(partitions, sure=False)
         mine = [one for one in leases if one.get("by") == lineage.segment]
         return [Start(number) for number in sorted(int(str(one["sk"])) for one in mine)]
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Protocol
 
 from wukong.storage.dynamo.table import client_for, reached
-from wukong.storage.dynamo.together import Together
+from wukong.storage.dynamo.together import Together, chunks
 from wukong.storage.interface import StorageError
 from wukong.storage.serialisation import Packed, cut
 
@@ -31,6 +31,9 @@ MOST_PARTS = 10_000
 CONFLICT = "ConditionalRequestConflict"
 CONFLICT_PAUSES = (0.1, 0.5, 2.0, 5.0)
 """Seconds to wait for an earlier call that boto3 has given up, and that S3 is still busy with."""
+
+READS = 3
+"""So often an object is read before a lost connection is an error."""
 
 DELETE_KEYS = 1000
 
@@ -68,32 +71,32 @@ class BucketObjects(Objects):
         self._opening = threading.Lock()
 
     def put(self, name: str, value: Packed) -> None:
-        if len(value) >= LARGE_BYTES:
-            self._put_parts(name, value)
-            return
+        write = self._put_parts if len(value) >= LARGE_BYTES else self._put_whole
         with or_existing():
-            self._put(name, bytes(value))
+            self._settled(name, lambda: write(name, value))
 
-    def _put(self, name: str, body: bytes) -> None:
-        """Write an object; a call that meets another of the same name waits for how that ends.
+    def _settled(self, name: str, write: Callable[[], None]) -> None:
+        """Write; a call that meets another of the same name waits for how that ends.
 
-        https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+        After a conflict a whole upload is to be repeated, and one in parts to be begun anew.
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html
         """
         from botocore.exceptions import ClientError
 
-        for pause in CONFLICT_PAUSES:
+        for pause in (0.0, *CONFLICT_PAUSES):
+            time.sleep(pause)
             try:
-                self._call("put_object", name, Body=body, IfNoneMatch="*")
+                return write()
             except ClientError as error:
                 if error.response["Error"]["Code"] != CONFLICT:
                     raise
-                time.sleep(pause)
-            else:
-                return
         raise StorageError(
             f"bucket {self._bucket}: {name} is still being written by an earlier call",
             "S3 is disturbed: the run goes on when the lease of this Executor is over.",
         )
+
+    def _put_whole(self, name: str, value: Packed) -> None:
+        self._call("put_object", name, Body=bytes(value), IfNoneMatch="*")
 
     def _put_parts(self, name: str, value: Packed) -> None:
         upload = self._call("create_multipart_upload", name)["UploadId"]
@@ -103,18 +106,15 @@ class BucketObjects(Objects):
                 self._sending(name, upload, number, part)
                 for number, part in enumerate(cut(value, size), 1)
             ]
-            parts = self._together(sends)
-            with or_existing():
-                self._call(
-                    "complete_multipart_upload", name, UploadId=upload,
-                    MultipartUpload={"Parts": parts}, IfNoneMatch="*",
-                )  # fmt: skip
-                return
+            parts = {"Parts": self._together(sends)}
+            self._call(
+                "complete_multipart_upload", name, UploadId=upload,
+                MultipartUpload=parts, IfNoneMatch="*",
+            )  # fmt: skip
         except BaseException:
             # Ctrl-C too: parts of an upload that nobody completes would be paid for.
             self._abort(name, upload)
             raise
-        self._abort(name, upload)
 
     def _sending(
         self, name: str, upload: str, number: int, part: Sequence[bytes | memoryview]
@@ -138,7 +138,7 @@ class BucketObjects(Objects):
 
         try:
             if size < LARGE_BYTES:
-                return bytes(self._call("get_object", name)["Body"].read())
+                return self._body(name)
             whole = bytearray(size)
             self._together(
                 [self._reading(name, whole, first) for first in range(0, size, PART_BYTES)]
@@ -152,14 +152,28 @@ class BucketObjects(Objects):
     def _reading(self, name: str, whole: bytearray, first: int) -> Callable[[], None]:
         def read() -> None:
             last = min(first + PART_BYTES, len(whole)) - 1
-            reply = self._call("get_object", name, Range=f"bytes={first}-{last}")
-            whole[first : last + 1] = reply["Body"].read()
+            whole[first : last + 1] = self._body(name, Range=f"bytes={first}-{last}")
 
         return read
 
+    def _body(self, name: str, **where: str) -> bytes:
+        """Read an object, or a range of it; again if the connection is lost meanwhile.
+
+        boto3 repeats the call until its reply begins, and not what is read of it after that.
+        """
+        for _ in range(READS - 1):
+            body = self._call("get_object", name, **where)["Body"]
+            with suppress(StorageError):
+                return self._read(body)
+        return self._read(self._call("get_object", name, **where)["Body"])
+
+    def _read(self, body: Any) -> bytes:
+        with self._reached():
+            return bytes(body.read())
+
     def delete(self, names: Sequence[str]) -> None:
-        for first in range(0, len(names), DELETE_KEYS):
-            keys = [{"Key": self._prefix + one} for one in names[first : first + DELETE_KEYS]]
+        for some in chunks(names, DELETE_KEYS):
+            keys = [{"Key": self._prefix + one} for one in some]
             self._call("delete_objects", None, Delete={"Objects": keys, "Quiet": True})
 
     def names(self, start: str) -> list[str]:
@@ -184,8 +198,11 @@ class BucketObjects(Objects):
         client = self.connect()
         if name is not None:
             arguments["Key"] = self._prefix + name
-        with reached(f"bucket {self._bucket}"):
+        with self._reached():
             return getattr(client, operation)(Bucket=self._bucket, **arguments)
+
+    def _reached(self) -> AbstractContextManager[None]:
+        return reached(f"bucket {self._bucket}")
 
     def connect(self) -> Any:
         """Give the client; making one takes a while, and is done once."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol, TypeAlias
 
+from wukong.storage.dynamo.together import chunks
 from wukong.storage.interface import StorageError
 
 Key: TypeAlias = tuple[str, str]
@@ -105,9 +106,8 @@ class DynamoTable(Table):
 
     def get(self, keys: Sequence[Key]) -> dict[Key, Item]:
         found: dict[Key, Item] = {}
-        for first in range(0, len(keys), GET_KEYS):
-            rest: list[Any] = [_key(key) for key in keys[first : first + GET_KEYS]]
-            for some in self._until_processed(rest, self._batch_get):
+        for asked in chunks(map(_key, keys), GET_KEYS):
+            for some in self._until_processed(asked, self._batch_get):
                 found |= {(str(item["pk"]), str(item["sk"])): item for item in some}
         return found
 
@@ -127,10 +127,8 @@ class DynamoTable(Table):
         self._write([{"DeleteRequest": {"Key": _key(key)}} for key in keys])
 
     def _write(self, requests: Sequence[Any]) -> None:
-        for first in range(0, len(requests), WRITE_ITEMS):
-            for _ in self._until_processed(
-                list(requests[first : first + WRITE_ITEMS]), self._batch_write
-            ):
+        for asked in chunks(requests, WRITE_ITEMS):
+            for _ in self._until_processed(asked, self._batch_write):
                 pass
 
     def _batch_write(self, requests: list[Any]) -> tuple[list[Item], list[Any]]:

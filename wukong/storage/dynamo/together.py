@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
@@ -57,3 +58,10 @@ class Threads:
 def one_by_one(calls: Sequence[Callable[[], T]]) -> list[T]:
     """Make calls one after another."""
     return [call() for call in calls]
+
+
+def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Give lists of so many items; they are taken as the lists are."""
+    rest = iter(items)
+    while some := list(islice(rest, size)):
+        yield some

@@ -36,7 +36,7 @@ class Walk:
         todo = list(front)
         while todo:
             keys = {self._info.layout.segment(number): number for number in todo}
-            items = self._access.table.get(list(keys))
+            items = self._access.get_all(keys)
             following = self._access.together(
                 [self._visiting(keys[key], item) for key, item in items.items()]
             )
@@ -59,7 +59,7 @@ class Walk:
             for number, item in self._open.items()
             if not self._has_inputs(number, item)
         }
-        found = self._access.table.get(list(keys)) if keys else {}
+        found = self._access.get_all(keys)
         self._open |= {keys[key]: item for key, item in found.items()}
 
     def _keep(self, front: Collection[int]) -> None:
