@@ -28,8 +28,11 @@ from wukong.storage import (
 from wukong.storage.dynamo import arriving, claiming, items
 from wukong.storage.dynamo.backend import DynamoStorage
 from wukong.storage.dynamo.together import one_by_one
-from wukong.storage.interface import INLINE_BYTES, INLINE_INPUTS
 from wukong.storage.memory import MemoryStorage
+from wukong.storage.terms import (
+    INLINE_BYTES,
+    INLINE_INPUTS,
+)
 from wukong.storage.valkey import ValkeyStorage
 
 

@@ -27,7 +27,10 @@ from wukong.storage import (
     open_storage,
     pages,
 )
-from wukong.storage.interface import INLINE_BYTES, INLINE_INPUTS
+from wukong.storage.terms import (
+    INLINE_BYTES,
+    INLINE_INPUTS,
+)
 from wukong.storage.valkey import RUNS, ValkeyStorage
 
 

@@ -13,7 +13,10 @@ from typing import ClassVar
 
 from wukong.messages import Start
 from wukong.storage import pages
-from wukong.storage.interface import (
+from wukong.storage.interface import Storage
+from wukong.storage.protocol import Control
+from wukong.storage.serialisation import Data
+from wukong.storage.terms import (
     Arrival,
     Arrived,
     Begun,
@@ -25,11 +28,8 @@ from wukong.storage.interface import (
     News,
     RunState,
     RunStatus,
-    Storage,
     shared_ref,
 )
-from wukong.storage.protocol import Control
-from wukong.storage.serialisation import Data
 
 
 @dataclass

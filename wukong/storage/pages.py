@@ -14,7 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from wukong.storage.interface import Arrival, Arrived, Lineage, Unstored
+from wukong.storage.terms import (
+    Arrival,
+    Arrived,
+    Lineage,
+    Unstored,
+)
 
 T = TypeVar("T")
 

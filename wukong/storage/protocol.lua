@@ -33,7 +33,7 @@ local st, done, cnt, claim, refs, lease = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KE
 local ep, ver, news, cfg, spec, inp, err, left =
   KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14]
 
-local INLINE_BYTES, INLINE_INPUTS = 4096, 16  -- storage/interface.py says the same
+local INLINE_BYTES, INLINE_INPUTS = 4096, 16  -- storage/terms.py says the same
 local LONG_INPUTS = 600  -- bytes: of so many inputs the Executor asks for the versions itself
 local TOLD_INPUTS, TOLD_VALUES = 4000, 128  -- bytes and values: the most in one reply
 local SLICE = 1000  -- arguments: a Lua call takes some thousand at most

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from wukong.messages import Start
-from wukong.storage.interface import (
+from wukong.storage.pages import Page
+from wukong.storage.terms import (
     INLINE_BYTES,
     INLINE_INPUTS,
     Arrival,
@@ -24,7 +25,6 @@ from wukong.storage.interface import (
     NewRun,
     RunState,
 )
-from wukong.storage.pages import Page
 
 
 @dataclass

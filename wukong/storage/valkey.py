@@ -20,7 +20,11 @@ from valkey.exceptions import NoScriptError
 from wukong.messages import Start
 from wukong.storage import pages, values
 from wukong.storage.creation import CHUNK, CONTROL, Creation, clock, data_key, names_of, prefix_of
-from wukong.storage.interface import (
+from wukong.storage.interface import Storage
+from wukong.storage.mapped import MappedValues
+from wukong.storage.nodes import REPLY_SECONDS, Nodes
+from wukong.storage.serialisation import Data
+from wukong.storage.terms import (
     Arrival,
     Arrived,
     Begun,
@@ -32,12 +36,8 @@ from wukong.storage.interface import (
     News,
     RunState,
     RunStatus,
-    Storage,
     shared_ref,
 )
-from wukong.storage.mapped import MappedValues
-from wukong.storage.nodes import REPLY_SECONDS, Nodes
-from wukong.storage.serialisation import Data
 from wukong.storage.wire import Pieces, exchange, packed_command, packed_words
 
 LISTEN_SECONDS = REPLY_SECONDS / 2
