@@ -42,7 +42,7 @@ from executor.work import Work
 from wukong.graph.shared import shared_of
 from wukong.graph.spec import Spec
 from wukong.messages import Reason, Start
-from wukong.storage import Arrival, Begun, Claim, DataRef, Fenced, Lineage, Unstored
+from wukong.storage import Arrival, Begun, Claim, DataRef, Fenced, Lineage, Unstored, pages
 from wukong.storage.notes import Way
 from wukong.storage.serialisation import Data, Packed, loads, pack
 
@@ -297,6 +297,8 @@ class Walker:
         except Exception as error:  # noqa: BLE001 - user classes decide what pickling raises
             return self._fail(walk, claim, self.task, "its value cannot be pickled", error)
         alone = len(spec.children) == 1 and not spec.root
+        # What is held is counted in the call of whatever it is held for, which must not take long.
+        alone &= len(spec.inputs) <= pages.PAGE
         return Computed(claim, alone and self._compression.is_slow(walk.output))
 
     def _hold(self, walk: Walk, claim: Claim) -> Event:
