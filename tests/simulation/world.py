@@ -13,6 +13,7 @@ import random
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import fields
 from typing import Any, TypeVar
 from unittest import mock
 
@@ -243,9 +244,16 @@ class World:
 
     @staticmethod
     def _copied(runs: Any) -> Any:
-        control = runs[RUN].control
-        # What never changes is most of it.
-        return copy.deepcopy(runs, {id(one): one for one in (control.new, control.specs)})
+        """Copy what steps change, which is not much: specifications, inputs and values stay."""
+        run = copy.copy(runs[RUN])
+        control = run.control = copy.copy(run.control)
+        for holder in run, control:
+            for field in fields(holder):
+                value = getattr(holder, field.name)
+                if isinstance(value, dict | list | set):
+                    setattr(holder, field.name, value.copy())
+        control.attempts = {one: copy.copy(attempt) for one, attempt in control.attempts.items()}
+        return {RUN: run}
 
     def _invoke(self, event: ExecutorEvent, when: float) -> None:
         short = self.happens(self.odds.time_up)
