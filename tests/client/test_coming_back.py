@@ -164,16 +164,15 @@ def half(number: int) -> float:
 def nobody_follows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Whoever begins calls does not follow them, as if it had been killed."""
     is_over = threading.Event()
-    wait = Run.wait
+    advance = Run.advance
 
-    def hang(run: Run, on_done: Any = None) -> None:
+    def hang(run: Run, seconds: float, on_done: Any = None) -> bool:
         if on_done is None:
-            wait(run)
-            return
+            return advance(run, seconds)
         is_over.wait()
         raise RunError("nobody followed it")
 
-    monkeypatch.setattr(Run, "wait", hang)
+    monkeypatch.setattr(Run, "advance", hang)
     yield
     is_over.set()
 
