@@ -8,10 +8,10 @@ that is alone in its Executor is never kept waiting.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from dataclasses import dataclass, field
 
+from executor.clock import CLOCK, Clock
 from executor.core import Core, Instruction
 from executor.values import Values
 from wukong.graph.spec import Spec
@@ -56,7 +56,8 @@ class Pending:
 class Batch:
     """The outputs that are to arrive together."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = CLOCK) -> None:
+        self._clock = clock
         self.pending: list[Pending] = []
         self._bytes = 0
         self._since = 0.0
@@ -64,7 +65,7 @@ class Batch:
     def add(self, one: Pending) -> None:
         """Add an output."""
         if not self.pending:
-            self._since = time.monotonic()
+            self._since = self._clock.now()
         self.pending.append(one)
         self._bytes += len(one.arrival.output)
 
@@ -82,5 +83,5 @@ class Batch:
             isinstance(self.pending[-1].arrival.output, Frames)
             or len(self.pending) >= BATCH_ARRIVALS
             or self._bytes >= BATCH_BYTES
-            or time.monotonic() - self._since >= BATCH_SECONDS
+            or self._clock.now() - self._since >= BATCH_SECONDS
         )

@@ -213,7 +213,9 @@ class Core:
             case TimeUp(claim) if self.held:
                 # What nobody else has is stored first, or it is computed again and again.
                 self._disown(claim)
-                return [self._arrive(self._release())]
+                kept = self._release()
+                idle = {ref.segment for ref in claim.inputs} - {kept.segment}
+                return [*self._forget(idle), self._arrive(kept)]
             case TimeUp():
                 return [*self._let_go(), PassOn()]
             case Failed() | FencedOff():
@@ -309,8 +311,10 @@ class Core:
             raise AssertionError(f"a segment would run again: {waiting}, ran {self.ran}")
         if self.halted and (self.ready or self.memory or self.held):
             raise AssertionError(f"halted with {waiting} ready and {self.memory} in memory")
-        if self.held and self.held[-1].segment not in self.memory:
-            raise AssertionError(f"{self.held[-1].segment} is held, but not in memory")
+        # What was held for an output that is stored after all has been consumed by it.
+        last = self.held[-1].segment if self.held else None
+        if last is not None and last not in self.memory and not self.released & self.memory:
+            raise AssertionError(f"{last} is held, but not in memory: {self.story(last)}")
         if idle := self.memory - self._wanted():
             raise AssertionError(f"{idle} in memory, which nobody waits for")
         if self._ended_early():

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from executor.clock import CLOCK, Clock
 from executor.heartbeat import Heartbeat
 from executor.overtime import Overtime
 from executor.recorder import recorder_of
@@ -49,6 +50,8 @@ class Driver:
         How many lineages run at once.
     lines
         The log of this invocation.
+    clock
+        The time.
     """
 
     def __init__(
@@ -61,14 +64,15 @@ class Driver:
         start_seconds: float = 0.0,
         threads: int = 1,
         lines: Lines = NO_LINES,
+        clock: Clock = CLOCK,
     ) -> None:
         self._event = event
         self._place = place
         self._trace = tracing.current()
         # Not the invocation's id: when Lambda repeats an invocation that died, it has the same one.
         self._token = uuid.uuid4().hex[:TOKEN_LENGTH]
-        self._work = Work(event, storage, self._token, platform, lines)
-        self._heartbeat = Heartbeat(storage, event.run, self._work.start_again, lines)
+        self._work = Work(event, storage, self._token, platform, lines, clock)
+        self._heartbeat = Heartbeat(storage, event.run, self._work.start_again, lines, clock)
         self._limits = Limits(seconds_left, start_seconds, place.memory_mb)
         self._walkers = [self._walker() for _ in range(threads)]
         self._heartbeat.look_after(

@@ -8,10 +8,10 @@ It also looks, once a second, after a task that takes longer than anybody though
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from executor.clock import CLOCK, Clock
 from wukong.messages import Start
 from wukong.platform.lines import LINE, NO_LINES, Lines
 from wukong.storage import Begun, Lineage, Storage
@@ -45,6 +45,8 @@ class Heartbeat:
         Has lineages started again.
     lines
         The log of this invocation.
+    clock
+        The time.
     """
 
     def __init__(
@@ -53,7 +55,9 @@ class Heartbeat:
         run: str,
         again: Callable[[Sequence[Start]], None] = lambda _: None,
         lines: Lines = NO_LINES,
+        clock: Clock = CLOCK,
     ) -> None:
+        self._clock = clock
         self._storage = storage
         self._run = run
         self._again = again
@@ -62,7 +66,7 @@ class Heartbeat:
         # In order, and quick to leave: one Executor may have begun hundreds.
         self._lineages: dict[Lineage, None] = {}
         self._pause = float("inf")
-        self._beaten = time.monotonic()
+        self._beaten = self._clock.now()
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._live, name="heartbeat", daemon=True)
@@ -97,18 +101,22 @@ class Heartbeat:
 
     def _live(self) -> None:
         while not self._over.wait(min(self._pause, LOOK_SECONDS)):
-            # What fails here is made up for by the next time; the other threads meet a lost store
-            # themselves.
-            try:
-                if time.monotonic() - self._beaten >= self._pause:
-                    self._beat()
-                if self._care is not None:
-                    self._care.look()
-            except Exception as error:  # noqa: BLE001 - whatever it is, leases are to be extended
-                self._lines.say("heartbeat fails", error=text_of(error)[:LINE])
+            self.look()
+
+    def look(self) -> None:
+        """Do what is due."""
+        # What fails here is made up for by the next time; the other threads meet a lost store
+        # themselves.
+        try:
+            if self._clock.now() - self._beaten >= self._pause:
+                self._beat()
+            if self._care is not None:
+                self._care.look()
+        except Exception as error:  # noqa: BLE001 - whatever it is, leases are to be extended
+            self._lines.say("heartbeat fails", error=text_of(error)[:LINE])
 
     def _beat(self) -> None:
-        self._beaten = time.monotonic()
+        self._beaten = self._clock.now()
         self._storage.beat(self._run, self.lineages())
         lost = self._storage.reap(self._run, REAPED, LATE_SECONDS)
         self._again([start for start in lost if start.epoch <= MOST_EPOCHS])

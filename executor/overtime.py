@@ -8,7 +8,6 @@ where a task has had all of it already, it fits into no invocation, and the run 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from executor.heartbeat import Heartbeat
@@ -32,12 +31,12 @@ class Overtime:
         self._heartbeat = heartbeat
         self._walkers = walkers
         self._limits = limits
-        self._begun = time.monotonic()
+        self._begun = work.clock.now()
         self._is_over = False
 
     def look(self) -> None:
         """Look once; raises what the store and the platform raise."""
-        now = time.monotonic()
+        now = self._work.clock.now()
         # Read once: a task may end meanwhile.
         since = [(one, one.since) for one in self._walkers]
         long = [one for one, began in since if began and now - began > LONG_SECONDS]

@@ -6,7 +6,6 @@ A failing task ends the run, with the remote traceback. Outputs of short segment
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -44,7 +43,17 @@ from executor.work import Work
 from wukong.graph.shared import shared_of
 from wukong.graph.spec import Spec
 from wukong.messages import Reason, Start
-from wukong.storage import Arrival, Begun, Claim, DataRef, Fenced, Lineage, StorageError, Unstored
+from wukong.storage import (
+    Arrival,
+    Begun,
+    Claim,
+    DataRef,
+    Fenced,
+    Lineage,
+    StorageError,
+    Unstored,
+    pages,
+)
 from wukong.storage.serialisation import Packed, pack
 
 RESERVE_SECONDS = 10.0
@@ -91,7 +100,8 @@ class Walker:
         self._limits = limits
         self._compression = compression_for(work.storage)
         self._garbage: list[DataRef] = []
-        self._batch = Batch()
+        self._clock = work.clock
+        self._batch = Batch(work.clock)
         self._going: deque[Walk] = deque()
         self._inputs: Iterable[object] = ()
         self.task = "(none)"
@@ -247,7 +257,7 @@ class Walker:
             inputs, spent = walk.values.take(claim)
         except BaseException as error:  # noqa: BLE001 - user classes decide what unpickling raises
             return self._is_unreadable(walk, claim, error)
-        began = time.monotonic()
+        began = self._clock.now()
         try:
             value, seconds = self._run_tasks(spec, inputs)
         except BaseException as error:  # noqa: BLE001 - also SystemExit: a task must not end us
@@ -260,12 +270,12 @@ class Walker:
 
     def _run_tasks(self, spec: Spec, inputs: Mapping[int, object]) -> tuple[object, float]:
         """Run a segment's tasks, and give the output and the seconds; raises whatever they do."""
-        began = self.since = time.monotonic()
+        began = self.since = self._clock.now()
         try:
             value = spec.run(inputs, self._on_task, self._work.event.retries)
         finally:
             self.since = None
-            seconds = time.monotonic() - began
+            seconds = self._clock.now() - began
             self.busy += seconds
         return value, seconds
 
@@ -283,6 +293,8 @@ class Walker:
             return self._fail(walk, claim, self.task, "its value cannot be pickled", error)
         alone = len(spec.children) == 1 and not spec.root
         walk.values.made(claim.segment, value, walk.output, len(spec.children))
+        # What is held is counted in the call of whatever it is held for, which must not take long.
+        alone &= len(spec.inputs) <= pages.PAGE
         return Computed(claim, alone and self._compression.is_slow(walk.output), spent)
 
     def _hold(self, walk: Walk, claim: Claim) -> Event:
@@ -333,10 +345,10 @@ class Walker:
         first = replace(pending[0].arrival, garbage=tuple(self._garbage))
         arrivals = [first, *(one.arrival for one in pending[1:])]
         lineages = [one.walk.core.lineage for one in pending]
-        begun = time.perf_counter()
+        begun = self._clock.now()
         arrived = self._storage.arrive_all(self._run, list(zip(lineages, arrivals, strict=True)))
         size = sum(len(arrival.output) for arrival in arrivals)
-        seconds = time.perf_counter() - begun
+        seconds = self._clock.now() - begun
         self._compression.sent(size, seconds)
         self.stored += size
         self._garbage.clear()

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from executor.clock import CLOCK, Clock, Timer
 from executor.heartbeat import Heartbeat
 from executor.inputs import inputs_of
 from executor.pace import Pace
@@ -90,6 +91,8 @@ class Work:
         Gives the platform when something is handed off; most Executors never ask.
     lines
         The log of this invocation.
+    clock
+        The time.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class Work:
         token: str,
         platform: Callable[[], Platform],
         lines: Lines = NO_LINES,
+        clock: Clock = CLOCK,
     ) -> None:
         self.event = event
         self.run = event.run
@@ -107,6 +111,7 @@ class Work:
         self.pace = Pace()
         self.tally = Tally()
         self.lines = lines
+        self.clock = clock
         self.failed = False
         self.shared: dict[DataRef, bytes] = {}
         self._token = token
@@ -120,7 +125,7 @@ class Work:
         self._waiting: deque[Begun] = deque()
         self._kept: deque[Start] = deque()
         self._seen: set[Start] = set()
-        self._timer: threading.Timer | None = None
+        self._timer: Timer | None = None
         self._changed = threading.Condition()
 
     def begin(self, starts: Sequence[Start], recorder: Silent, heartbeat: Heartbeat) -> bool:
@@ -208,12 +213,9 @@ class Work:
 
     def rent(self, seconds: float) -> None:
         """Hand off what is kept after so long, unless it is known by then to be short."""
-        timer = threading.Timer(seconds, self._buy)
-        timer.daemon = True
         with self._changed:
             self._cancel()
-            self._timer = timer
-        timer.start()
+            self._timer = self.clock.later(seconds, self._buy)
 
     def _buy(self) -> None:
         with suppress(WukongError):

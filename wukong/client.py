@@ -187,7 +187,7 @@ class Client:
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Future:
         """Call a function in an Executor, and give its future at once.
 
-        Futures among the arguments, also in lists, tuples and dicts, are awaited first; their values
+        Futures among the arguments, in lists, tuples and dicts too, are awaited first; their values
         travel through this process.
         """
         key = f"{_name_of(function)}-{uuid.uuid4().hex}"

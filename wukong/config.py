@@ -94,7 +94,7 @@ class RunOptions(_Section):
     retries: Annotated[int, Field(ge=0)] = 0
     """How often a task that raises is run again, before its error ends the run."""
     deadline: Annotated[float, Field(gt=0)] | None = None
-    """Seconds after which the run is cancelled."""
+    """Seconds after its submission when the run is cancelled, by whoever follows it then."""
     keep_seconds: Annotated[int, Field(ge=60)] = 86_400
     """When everything that a run left in the store expires. The bucket of a dynamodb+s3:// store
     deletes objects when `store.keep_days` are over, so there it may not be more than these."""

@@ -60,6 +60,8 @@ class Manifest:
         The run's span, for who comes back to it; as in an `ExecutorEvent`.
     calls
         Whether it is a run of calls: a value may be the `Failure` of its call alone.
+    until
+        When its deadline has passed, whoever follows it then: wall clock; None without a deadline.
     """
 
     roots: Mapping[int, Key]
@@ -70,18 +72,20 @@ class Manifest:
     bundle: Bundle | None = None
     trace: str = ""
     calls: bool = False
+    until: float | None = None
 
     def to_bytes(self) -> bytes:
         """Serialise."""
         options = self.options.model_dump()
         asked = self.roots, self.local, self.keys
-        return dumps((*asked, self.targets, options, self.bundle, self.trace, self.calls))
+        more = self.bundle, self.trace, self.calls, self.until
+        return dumps((*asked, self.targets, options, *more))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Manifest:
         """Read what `to_bytes` wrote."""
         roots, local, keys, targets, options, bundle, *rest = loads(data)
-        # A client of an earlier release wrote no trace, and not whether it is of calls.
+        # A client of an earlier release wrote less.
         return cls(roots, local, keys, targets, RunOptions.model_validate(options), bundle, *rest)
 
 
@@ -179,8 +183,9 @@ def _submit(
     roots = {segment.number: segment.keys[-1] for segment in segments if segment.root}
     trace = tracing.current()
     trace.note({"wukong.tasks": len(graph.tasks), "wukong.segments": len(segments)})
+    until = started + options.deadline if options.deadline is not None else None
     asked = roots, graph.local, keys, targets, options
-    first = Manifest(*asked, trace=trace.parent, calls=calls)
+    first = Manifest(*asked, trace=trace.parent, calls=calls, until=until)
     preparation = _Preparation(
         encode(Specs(segments, graph.tasks), graph.tasks.values()), platform, first
     )

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 
 from wukong.platform.costs import EACH_SECONDS, StartCosts
 from wukong.record import RunRecord
-from wukong.storage.interface import INLINE_BYTES
 from wukong.storage.notes import Way
+from wukong.storage.terms import (
+    INLINE_BYTES,
+)
 
 
 @dataclass(frozen=True, slots=True)

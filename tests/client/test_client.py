@@ -69,8 +69,12 @@ def test_a_tall_and_skinny_svd_is_right(client: wukong.Client) -> None:
 def test_few_executors_at_once_give_the_same(client: wukong.Client) -> None:
     x = da.random.default_rng(1).random((200, 200), chunks=(50, 50))
     wanted = (x @ x.T).compute(scheduler="sync")
-    assert np.allclose((x @ x.T).compute(max_executors=1), wanted)
-    assert np.allclose((x @ x.T).compute(max_executors=3), wanted)
+    for most in 1, 3:
+        assert np.allclose((x @ x.T).compute(max_executors=most), wanted)
+        begun_by_the_client = [one for one in client.record().executors if one.reason == "leaf"]
+        assert len(begun_by_the_client) == most
+        if most == 1:
+            assert len(client.record().executors) == 1
 
 
 def test_a_client_can_be_named_as_the_scheduler(client: wukong.Client) -> None:

@@ -9,9 +9,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import dask
 import dask.array as da
@@ -22,10 +25,11 @@ import pytest
 import wukong
 from tests.conftest import until
 from wukong.config import Config, Store
+from wukong.failing import RunCancelledError
 from wukong.platform.stored import StoredError
 from wukong.runs import Run
 from wukong.storage import RunState, open_storage
-from wukong.submission import RunError
+from wukong.submission import Manifest, RunError
 
 
 @pytest.fixture(scope="module", params=["threads", "local"])
@@ -160,16 +164,15 @@ def half(number: int) -> float:
 def nobody_follows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Whoever begins calls does not follow them, as if it had been killed."""
     is_over = threading.Event()
-    wait = Run.wait
+    advance = Run.advance
 
-    def hang(run: Run, on_done: Any = None) -> None:
+    def hang(run: Run, seconds: float, on_done: Any = None) -> bool:
         if on_done is None:
-            wait(run)
-            return
+            return advance(run, seconds)
         is_over.wait()
         raise RunError("nobody followed it")
 
-    monkeypatch.setattr(Run, "wait", hang)
+    monkeypatch.setattr(Run, "advance", hang)
     yield
     is_over.set()
 
@@ -196,6 +199,21 @@ def test_a_run_that_the_store_does_not_have_cannot_be_attached(client: wukong.Cl
         future.result()
     with pytest.raises(RunError):
         _ = future.run
+
+
+def test_who_comes_back_to_a_run_has_what_is_left_of_its_deadline(client: wukong.Client) -> None:
+    future = client.compute(dask.delayed(time.sleep)(5), deadline=3600)
+    storage, platform = client._connect()
+    written = Manifest.from_bytes(storage.manifest(future.run) or b"")
+    assert written.until is not None
+    assert abs(written.until - time.time() - 3600) < 600
+    late = replace(written, until=time.time() - 1)
+    with mock.patch.object(storage, "manifest", return_value=late.to_bytes()):
+        back = Run.attach(future.run, storage, platform)
+    with pytest.raises(RunCancelledError, match="deadline of 3600 s"):
+        back.wait()
+    with pytest.raises(RunError):
+        future.result()
 
 
 LOST = """

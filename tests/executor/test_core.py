@@ -158,6 +158,13 @@ def test_without_time_what_is_held_is_stored_before_the_lineage_is_passed_on() -
     assert steps(core, TimeUp(child)) == [Forget((0,)), PassOn()]
 
 
+def test_without_time_the_last_of_several_that_are_held_is_stored_with_the_others() -> None:
+    core, leaf, one, two = Core(Lineage(0, 1)), claim(0), claim(1, 0), claim(2, 1)
+    steps(core, Began((leaf,)), Computed(leaf, hold=True), Held(leaf, one))
+    steps(core, Computed(one, hold=True), Held(one, two))
+    assert steps(core, TimeUp(two)) == [Arrive(one, last=True, held=(leaf,))]
+
+
 def test_the_story_of_a_segment_is_told_in_order() -> None:
     core, leaf, child = Core(Lineage(0, 1)), claim(0), claim(1, 0)
     steps(core, Began((leaf,)), Computed(leaf), arrived(leaf, child), Computed(child))

@@ -200,7 +200,7 @@ def test_an_input_that_the_store_has_lost_fails_the_run_and_says_so() -> None:
     storage = MemoryStorage()
     storage.create(fork("run"))
     execute(storage, Start(0))
-    storage._runs["run"].data.clear()
+    storage._runs["run"].control.data.clear()
     execute(storage, Start(2))
     failure = storage.failure("run")
     assert failure is not None

@@ -21,7 +21,7 @@ from tests.executor.test_driver import Recorder, event, official, value
 from wukong.graph.segments import collapse
 from wukong.graph.spec import Specs, encode
 from wukong.messages import Start
-from wukong.storage import NewRun, RunState
+from wukong.storage import NewRun, RunState, pages
 from wukong.storage.memory import MemoryStorage
 from wukong.storage.serialisation import Failure
 
@@ -173,6 +173,18 @@ def test_an_output_whose_only_consumer_waits_for_it_alone_is_never_stored(
     assert len(stored) == 8, "of each pair one, and the root"
     (root,) = [ref.segment for ref in stored if ref == official(storage, 14)]
     assert value(storage, root) == sum(range(1, 9))
+
+
+def test_an_output_of_very_many_inputs_is_stored_as_they_are_counted_in_pages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Compression, "is_slow", lambda *_: True)
+    monkeypatch.setattr(pages, "PAGE", 1)
+    storage, leaves = tree(8)
+    for leaf in leaves:
+        Driver(event(Start(leaf)), storage, Recorder).execute()
+    stored = [ref for ref in storage.versions("run", range(15)) if ref is not None]
+    assert len(stored) == 4 + 7, "of each pair of leaves one, and all that have two inputs"
 
 
 def test_tasks_that_are_worth_a_thread_run_side_by_side_where_there_are_vcpus() -> None:

@@ -7,12 +7,15 @@ may die there; replies are lost, and calls are made twice, as boto3 does when a 
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 from unittest import mock
 
-from tests.simulation.world import MODERATE, ROUGH, Executor, Odds, World
+from tests.simulation.executors import Executor
+from tests.simulation.odds import MODERATE, ROUGH, Odds
+from tests.simulation.world import World
 from tests.storage.fake_dynamo import FakeAws, FakeObjects, FakeTable
 from wukong.storage import StorageError
 from wukong.storage.dynamo import items
@@ -60,20 +63,32 @@ class DynamoWorld(World):
         return DynamoStorage(table, objects, one_by_one, lambda: self.now)
 
     def play(self, steps: int = 20_000) -> dict[int, Any]:
-        with ExitStack() as open_:
-            patch = mock.patch.object
-            open_.enter_context(patch(items, "FAN", self.fan))
-            where = "wukong.storage.dynamo.arriving.INLINE_BYTES"
-            open_.enter_context(mock.patch(where, self.inline))
-            return super().play(steps * CALLS)
+        return super().play(steps * CALLS)
+
+    @contextmanager
+    def patched(self) -> Iterator[None]:
+        patch, place = mock.patch.object, "wukong.storage.dynamo"
+        with (
+            super().patched(),
+            patch(items, "FAN", self.fan),
+            mock.patch(f"{place}.arriving.INLINE_BYTES", self.inline),
+            # Which part of the leases an Executor looks at.
+            mock.patch(f"{place}.lineages.random", self.random),
+        ):
+            yield
 
 
 class RoughTable(FakeTable):
     """The table, as one Executor sees it."""
 
     def __init__(self, world: DynamoWorld, executor: Executor) -> None:
-        super().__init__(world.aws, lambda _: executor.park(), world.random)
+        super().__init__(world.aws, lambda _: self._wait(), world.random)
         self._world = world
+        self._executor = executor
+
+    def _wait(self) -> None:
+        self._executor.park()
+        self._world.lose_beat(self._executor)
 
     def change(self, change: Change) -> Outcome:
         outcome = super().change(change)

@@ -16,9 +16,22 @@ from valkey.crc import key_slot
 from wukong.client import Client
 from wukong.config import Config, Store
 from wukong.messages import Start
-from wukong.storage import Arrival, DataRef, Fenced, NewRun, StorageError, open_storage, pages
-from wukong.storage.interface import INLINE_BYTES, INLINE_INPUTS
-from wukong.storage.valkey import ValkeyStorage
+from wukong.storage import (
+    Arrival,
+    DataRef,
+    Fenced,
+    Lineage,
+    NewRun,
+    RunState,
+    StorageError,
+    open_storage,
+    pages,
+)
+from wukong.storage.terms import (
+    INLINE_BYTES,
+    INLINE_INPUTS,
+)
+from wukong.storage.valkey import RUNS, ValkeyStorage
 
 
 def closed_port() -> int:
@@ -70,6 +83,13 @@ def test_dropping_a_run_leaves_no_key(valkey_url: str, run_id: str) -> None:
     store.put_batch(run_id, "b", b"events")
     store.drop(run_id)
     assert list(Valkey.from_url(valkey_url).scan_iter(f"w:{{{run_id}}}:*")) == []
+
+
+def test_a_process_forgets_runs_that_it_has_not_called_for_long(valkey_url: str) -> None:
+    store = ValkeyStorage(valkey_url)
+    for number in range(3 * RUNS):
+        assert store.begin(f"none-{number}", [Start(0)], "t") == [None]
+    assert store._keys.cache_info().currsize == RUNS
 
 
 def test_a_server_that_forgot_the_script_is_given_it_again(valkey_url: str, run_id: str) -> None:
@@ -146,6 +166,67 @@ def test_a_wide_arrival_that_stops_between_its_pages_is_finished_by_the_next_epo
     store.owned(run_id, again.lineage)
     counters = Valkey.from_url(valkey_url).get(f"w:{{{run_id}}}:cnt")
     assert struct.unpack(f">{wide + 2}I", counters) == (0, *[1] * wide, 0)
+
+
+def test_a_lost_lineage_is_given_all_of_many_that_it_owns_in_pages(
+    valkey_url: str, run_id: str
+) -> None:
+    """The fan-in is left out as long as an input of it was held, and has no data."""
+    wide = 5 * pages.PAGE // 2
+    middle, last = range(1, wide + 1), wide + 1
+    store = ValkeyStorage(valkey_url)
+    store.create(
+        NewRun(
+            run_id,
+            specs=[b"spec%d" % number for number in range(wide + 2)],
+            inputs=[(), *[(0,)] * wide, tuple(middle)],
+            references=[wide, *[1] * wide, 1],
+            leaves=[0],
+            max_live=1,
+        )
+    )
+    (begun,) = store.begin(run_id, [Start(0)], "t")
+    assert begun is not None
+    out = Arrival(0, b"x", False, (), tuple((child, 1) for child in middle), False)
+    given = store.arrive(run_id, begun.lineage, out).here
+
+    def begun_again() -> Lineage:
+        store.expire(run_id, [0])
+        (start,) = store.reap(run_id)
+        (begun,) = store.begin(run_id, [start], f"t{start.epoch}")
+        assert begun is not None
+        return begun.lineage
+
+    lineage = begun_again()
+    mine = store.owned(run_id, lineage)
+    assert [(one.segment, one.spec, one.inputs) for one in mine] == [
+        (child, b"spec%d" % child, (DataRef(0, "0.1.t"),)) for child in middle
+    ]
+    assert [one.segment for one in given] == list(middle)
+    assert mine[0].values == (b"x",)
+    for child in middle[:-1]:
+        store.arrive(run_id, lineage, Arrival(child, b"y", False, (0,), ((last, wide),), False))
+    assert store.hold(run_id, lineage, wide, (last, wide), None) is not None
+    lineage = begun_again()
+    assert [one.segment for one in store.owned(run_id, lineage)] == [wide]
+    store.arrive(run_id, lineage, Arrival(wide, b"y", False, (0,), ((last, wide),), False))
+    (fan_in,) = store.owned(run_id, lineage)
+    assert [ref.segment for ref in fan_in.inputs] == list(middle)
+    assert {ref.version for ref in fan_in.inputs} == {"0.2.t2", "0.3.t3"}
+
+
+def test_many_leases_are_extended_in_pages(valkey_url: str, run_id: str) -> None:
+    wide = 5 * pages.PAGE // 2
+    store = ValkeyStorage(valkey_url)
+    store.create(NewRun(run_id, [b""] * wide, [()] * wide, [1] * wide, range(wide)))
+    begun = store.begin(run_id, [Start(number) for number in range(wide)], "t")
+    lineages = [one.lineage for one in begun if one is not None]
+    assert store.beat(run_id, lineages) == []
+    store.expire(run_id, [0, wide - 1])
+    assert {start.segment for start in store.reap(run_id)} == {0, wide - 1}
+    assert store.beat(run_id, lineages) == [0, wide - 1]
+    store.stop(run_id, RunState.CANCELLED)
+    assert store.beat(run_id, lineages) == list(range(wide))
 
 
 def test_repeating_a_wide_arrival_counts_nothing_and_answers_the_same(

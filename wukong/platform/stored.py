@@ -84,17 +84,16 @@ class Holds:
         if thread is not None:
             self._over.put(None)
             thread.join(CLOSE_SECONDS)
-        for run in list(self._held):
-            self._drop(run)
+        # A store that does not answer once is not asked for each of them.
+        with suppress(StorageError):
+            for run in list(self._held):
+                self._storage.drop(run)
 
     def _drop_garbage(self) -> None:
         while (run := self._over.get()) is not None:
-            self._drop(run)
-
-    def _drop(self, run: str) -> None:
-        self._held.discard(run)
-        with suppress(StorageError):
-            self._storage.drop(run)
+            self._held.discard(run)
+            with suppress(StorageError):
+                self._storage.drop(run)
 
 
 def fetch(run: str, segment: int, version: str, hold: Hold | None) -> Any:

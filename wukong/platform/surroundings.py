@@ -11,13 +11,14 @@ if TYPE_CHECKING:
     from wukong.storage import Storage
 
 # What an environment keeps while it is warm: connections, by what they lead to.
-_stores: dict[tuple[str, str], Storage] = {}
+_stores: dict[tuple[str, str, str], Storage] = {}
 _platforms: dict[tuple[str, str], Platform] = {}
 
 
 def store() -> Storage:
     """Open the store that the settings name; an environment keeps its connection while warm."""
-    url = settings().get("WUKONG_STORE_URL", "")
+    here = settings()
+    url = here.get("WUKONG_STORE_URL", "")
     if not url:
         from wukong.platform.interface import PlatformError
 
@@ -26,12 +27,12 @@ def store() -> Storage:
             "Give the stack parameter StoreUrl (or the function's environment) the URL of a "
             "Valkey server, such as valkeys://HOST:6379, or dynamodb+s3://TABLE/BUCKET.",
         )
-    which = (url, settings().get("WUKONG_STORE_SIGNING_KEY", ""))
+    which = (url, here.get("WUKONG_STORE_SIGNING_KEY", ""), here.get("WUKONG_QUEUE", ""))
     if which not in _stores:
         # An Invoker starts Executors before it needs any storage.
         from wukong.storage import open_storage
 
-        _stores[which] = open_storage(*which)
+        _stores[which] = open_storage(*which[:2])
     return _stores[which]
 
 
@@ -42,6 +43,14 @@ def platform() -> Platform:
     if which not in _platforms:
         _platforms[which] = _open_platform(*which)
     return _platforms[which]
+
+
+def forget(queue: str) -> None:
+    """Close what environments with this queue have kept, as they have ended."""
+    for of_store in [which for which in _stores if which[2] == queue]:
+        _stores.pop(of_store).close()
+    for of_platform in [which for which in _platforms if which[1] == queue]:
+        del _platforms[of_platform]
 
 
 START_SECONDS = 0.05

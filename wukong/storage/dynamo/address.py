@@ -6,7 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-from wukong.storage.interface import StorageError
+from wukong.storage.terms import (
+    StorageError,
+)
 
 SCHEME = "dynamodb+s3"
 

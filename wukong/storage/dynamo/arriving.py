@@ -28,7 +28,7 @@ from wukong.storage.dynamo.items import (
 )
 from wukong.storage.dynamo.lineages import Lineages
 from wukong.storage.dynamo.table import Change, Condition, Item
-from wukong.storage.interface import (
+from wukong.storage.terms import (
     INLINE_BYTES,
     Arrival,
     Arrived,

@@ -17,7 +17,8 @@ from wukong.storage.dynamo.lineages import Lineages
 from wukong.storage.dynamo.objects import BucketObjects, Objects
 from wukong.storage.dynamo.table import DynamoTable, Table
 from wukong.storage.dynamo.together import Threads, Together
-from wukong.storage.interface import (
+from wukong.storage.interface import Storage
+from wukong.storage.terms import (
     Arrival,
     Arrived,
     Begun,
@@ -28,7 +29,6 @@ from wukong.storage.interface import (
     News,
     RunState,
     RunStatus,
-    Storage,
 )
 
 

@@ -11,7 +11,13 @@ from collections.abc import Mapping, Sequence
 from wukong.storage.dynamo.access import Access, Known, RunInfo
 from wukong.storage.dynamo.items import Fixed, Layout, Output, arrivals_of, nodes
 from wukong.storage.dynamo.table import Item, Key
-from wukong.storage.interface import INLINE_BYTES, INLINE_INPUTS, Claim, DataRef, Fenced
+from wukong.storage.terms import (
+    INLINE_BYTES,
+    INLINE_INPUTS,
+    Claim,
+    DataRef,
+    Fenced,
+)
 
 
 def claims(

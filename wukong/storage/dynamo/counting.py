@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from wukong.storage.dynamo.access import Access, RunInfo
 from wukong.storage.dynamo.items import Output, arrived_as, steps
 from wukong.storage.dynamo.table import Change, Condition, Item
-from wukong.storage.interface import StorageError
+from wukong.storage.terms import (
+    StorageError,
+)
 
 MOST_TRIES = 100
 """Somebody else gets on each time that a condition does not hold, so it never takes so many."""

@@ -26,8 +26,12 @@ from wukong.storage.dynamo.items import (
 )
 from wukong.storage.dynamo.table import WRITE_ITEMS, Item, Key
 from wukong.storage.dynamo.together import chunks
-from wukong.storage.interface import INLINE_BYTES, NewRun, RunState
 from wukong.storage.serialisation import Packed
+from wukong.storage.terms import (
+    INLINE_BYTES,
+    NewRun,
+    RunState,
+)
 
 CHUNK = 16 * WRITE_ITEMS
 """So many segments are written side by side."""

@@ -26,7 +26,10 @@ from wukong.storage.dynamo.items import (
     output_of,
 )
 from wukong.storage.dynamo.table import Change, Condition, Item, Key
-from wukong.storage.interface import DataRef, Fenced
+from wukong.storage.terms import (
+    DataRef,
+    Fenced,
+)
 
 Triple = tuple[int, int, int]
 """A child, how many inputs it has, and this input's place among them; or an input likewise."""

@@ -21,7 +21,13 @@ from wukong.storage.dynamo.items import (
     run_key,
 )
 from wukong.storage.dynamo.table import Change, Item
-from wukong.storage.interface import INLINE_BYTES, DataRef, News, RunState, RunStatus
+from wukong.storage.terms import (
+    INLINE_BYTES,
+    DataRef,
+    News,
+    RunState,
+    RunStatus,
+)
 
 SHORTEST_PAUSE, LONGEST_PAUSE, SHARE = 0.05, 1.0, 0.1
 """Seconds between two looks for news: a tenth of how long there were none, within these bounds. So

@@ -53,7 +53,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from wukong.storage.dynamo.table import Item, Key
-from wukong.storage.interface import DataRef, Lineage
+from wukong.storage.terms import (
+    DataRef,
+    Lineage,
+)
 
 FIXED_BYTES = 640
 """Up to this size what is fixed is in the segment's item, which then mostly stays below 1 KB: each

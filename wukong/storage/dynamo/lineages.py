@@ -25,7 +25,12 @@ from wukong.storage.dynamo.items import (
 )
 from wukong.storage.dynamo.table import Change, Condition, Item
 from wukong.storage.dynamo.walking import Walk
-from wukong.storage.interface import Begun, Claim, Fenced, Lineage
+from wukong.storage.terms import (
+    Begun,
+    Claim,
+    Fenced,
+    Lineage,
+)
 
 
 class Lineages:

@@ -16,8 +16,10 @@ from typing import Any, Protocol
 
 from wukong.storage.dynamo.table import client_for, reached
 from wukong.storage.dynamo.together import Together, chunks
-from wukong.storage.interface import StorageError
 from wukong.storage.serialisation import Packed, cut
+from wukong.storage.terms import (
+    StorageError,
+)
 
 PART_BYTES = 16 * 1024 * 1024
 """Parts of large objects; S3 takes none below 5 MB but the last, and at most 10,000.

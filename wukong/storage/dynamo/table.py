@@ -18,7 +18,9 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Protocol, TypeAlias
 
 from wukong.storage.dynamo.together import chunks
-from wukong.storage.interface import StorageError
+from wukong.storage.terms import (
+    StorageError,
+)
 
 Key: TypeAlias = tuple[str, str]
 """Partition key and sort key."""

@@ -15,7 +15,9 @@ from wukong.storage.dynamo.claiming import known_of
 from wukong.storage.dynamo.effects import Effects, Sealed
 from wukong.storage.dynamo.items import MOST_IN_FRONT, Attempt, front_text, steps
 from wukong.storage.dynamo.table import Change, Item
-from wukong.storage.interface import Fenced
+from wukong.storage.terms import (
+    Fenced,
+)
 
 
 class Walk:
