@@ -99,7 +99,7 @@ def test_what_overflow_bundles_have_is_told_without_unpacking_them(tmp_path: Pat
     from wukong.platform.overflow import OverflowBundle
 
     bundle = OverflowBundle(
-        "ml", "3.11", 9, frozenset({"far_away"}), {"scipy": "0.1", "far-away": "2"}, ()
+        "ml", "3.11", "arm64", 9, frozenset({"far_away"}), {"scipy": "0.1", "far-away": "2"}, ()
     )
     manifest = {"bundles": [bundle.to_manifest()]}
     (tmp_path / "wukong.json").write_text(json.dumps(manifest))

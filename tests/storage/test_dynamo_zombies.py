@@ -18,7 +18,7 @@ from unittest import mock
 
 import pytest
 
-from tests.simulation.world import merged
+from tests.simulation.graphs import merged
 from tests.storage.fake_dynamo import FakeAws, FakeObjects, FakeTable
 from wukong.messages import Start
 from wukong.storage import Arrival, Claim, Fenced, Lineage, NewRun, Storage, Unstored

@@ -26,7 +26,7 @@ from wukong.messages import ExecutorEvent, InvokerEvent, InvokerReport, Start, T
 from wukong.platform import metrics, surroundings
 from wukong.platform.context import LocalContext, use
 from wukong.platform.lines import Lines
-from wukong.storage import RunState, open_storage
+from wukong.storage import RunState, StorageError, open_storage
 from wukong.storage.memory import MemoryStorage
 from wukong.storage.signing import SignatureError
 
@@ -253,7 +253,7 @@ def test_an_executor_that_loses_its_store_still_counts_what_it_did(
     monkeypatch.setattr(MemoryStorage, "arrive_all", _lost)
     store = open_storage("memory://lines")
     store.create(fork("run"))
-    with pytest.raises(ConnectionError):
+    with pytest.raises(StorageError):
         execute(EVENT.to_event(), LocalContext("request", started=time.monotonic()))
     store.drop("run")
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -262,7 +262,7 @@ def test_an_executor_that_loses_its_store_still_counts_what_it_did(
 
 
 def _lost(*_: object) -> Any:
-    raise ConnectionError("the store is gone")
+    raise StorageError("the store is gone")
 
 
 def test_only_a_processs_first_invocation_is_a_cold_start() -> None:

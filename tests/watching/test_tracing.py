@@ -320,7 +320,7 @@ def test_a_manifest_of_an_earlier_release_is_read() -> None:
 
     manifest = Manifest({}, {}, None, Targets("E:1", "I:1"), RunOptions(), trace=PARENT)
     assert Manifest.from_bytes(manifest.to_bytes()) == manifest
-    *earliest, trace, _ = loads(manifest.to_bytes())
+    *earliest, trace, _, _ = loads(manifest.to_bytes())
     assert Manifest.from_bytes(dumps((*earliest, trace))) == manifest
     earlier = dumps(tuple(earliest))
     assert Manifest.from_bytes(earlier) == replace(manifest, trace="")
