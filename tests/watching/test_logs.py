@@ -49,6 +49,14 @@ def test_an_invocation_of_a_run_is_given_whole_and_others_are_not(written: Any) 
     assert len(found) == 8
 
 
+def test_what_the_invocation_before_wrote_late_is_not_of_this_run() -> None:
+    start, end = as_text("request-1")
+    own = '{"at":2,"wukong":"begins","component":"executor","run":"mine"}'
+    late = '{"at":1,"wukong":"executed","component":"executor","cold":false,"run":"other"}'
+    found = invocations("E", "mine", [event(one, 1) for one in (start, late, own, "hello", end)])
+    assert [one.text for one in found] == [start.strip(), own, "hello", end]
+
+
 def test_the_query_is_of_this_run_and_in_order() -> None:
     lines = insights("3f2a91").splitlines()
     assert '| filter run = "3f2a91"' in lines

@@ -34,6 +34,9 @@ _ID = r'.*?"requestId"\s*:\s*"([^"]+)"'
 _START = re.compile(rf'START RequestId: (\S+)|"type"\s*:\s*"platform\.start"{_ID}')
 _END = re.compile(rf'REPORT RequestId: (\S+)|"type"\s*:\s*"platform\.report"{_ID}')
 
+_NAMED = re.compile(r'\{"at":\d+,"wukong":"[^"]*",[^{]*?"run":"([^"]+)"')
+"""A function's own line (wukong/platform/lines.py)."""
+
 QUERY = """\
 fields @timestamp, component, wukong, lineages.0, segment, lineage, reason, task, error,
   Segments, BusySeconds, BytesStored, Started, Throttled, cold, request, @message
@@ -180,6 +183,9 @@ class _Invocation:
 def invocations(function: str, run: str, events: Iterable[Mapping[str, Any]]) -> Iterator[LogEvent]:
     """Give the lines of those invocations that name a run.
 
+    But not those that name another one: what an invocation writes last may come late, and is then
+    among the lines of the next.
+
     Parameters
     ----------
     events
@@ -193,6 +199,8 @@ def invocations(function: str, run: str, events: Iterable[Mapping[str, Any]]) ->
         if started:
             open_[stream] = _Invocation(next(filter(None, started.groups())))
         current = open_.setdefault(stream, _Invocation())
+        if (named := _NAMED.match(text)) and not named[1].startswith(run):
+            continue
         at = int(event["timestamp"])
         event_id = str(event.get("eventId") or f"{stream}-{at}-{hash(text)}")
         current.lines.append(LogEvent(event_id, at, function, current.request, text))
