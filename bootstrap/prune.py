@@ -45,7 +45,8 @@ def prune(plan: Plan, around: Surroundings) -> None:
         had = {arn for found in versions for v in found for arn in v.configuration.layers}
         layers.prune(around, had, attached)
     except Exception:
-        # Whatever it is, the release is live, and saying that it failed would be wrong.
+        # Also a fault of ours: the release is live, and saying that it failed would be wrong. What
+        # is left goes after the next deployment.
         logger.exception("not pruned")
 
 

@@ -134,11 +134,10 @@ def _unpack_all(
         try:
             for done in [unpacking.submit(one, part) for part in parts]:
                 done.result()
-        except BaseException:
-            # Whatever it is, Ctrl-C too: the first error counts; what has not begun need not.
+        finally:
+            # The first error counts, and so does Ctrl-C: what has not begun need not any more.
             unpacking.shutdown(wait=False, cancel_futures=True)
             fetching.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def _extract(data: bytes, folder: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import NamedTuple, Protocol, cast
 
 from invoker.http1 import HttpError, Parser, Response
@@ -254,10 +255,9 @@ async def connect(origin: Origin, ip: str, listener: Listener, shared: Shared) -
     _, connection = await loop.create_connection(
         lambda: Connection(origin, listener, shared), ip, origin.address[1]
     )
-    try:
-        await connection.opened
-    except BaseException:
+    with ExitStack() as undo:
         # A cancellation too, as of a connection that takes too long: its socket must not stay open.
-        connection.abandon()
-        raise
+        undo.callback(connection.abandon)
+        await connection.opened
+        undo.pop_all()
     return connection

@@ -83,11 +83,9 @@ class Connection:
         with self._lock:
             self.check()
             if self.storage is None or self.platform is None:
-                try:
-                    self.storage, self.platform = self._opened()
-                except BaseException:
-                    self._resources.close()
-                    raise
+                with ExitStack() as opening:
+                    self.storage, self.platform = self._opened(opening)
+                    self._resources = opening.pop_all()
                 self._process = os.getpid()
             return self.storage, self.platform
 
@@ -107,31 +105,32 @@ class Connection:
         self._resources.close()
         self.storage = self.platform = None
 
-    def _opened(self) -> tuple[Storage, Platform]:
+    def _opened(self, opening: ExitStack) -> tuple[Storage, Platform]:
+        """Open all, and note in `opening` how it is closed."""
         config = self.located = located(self._config)
-        url = config.store.url or self._embedded_store()
+        url = config.store.url or self._embedded_store(opening)
         self._on_store(url)
         storage = traced(open_storage(url, config.store.signing_key))
-        self._resources.callback(storage.close)
+        opening.callback(storage.close)
         self._holds = Holds(storage)
-        self._resources.callback(self._holds.close)
+        opening.callback(self._holds.close)
         storage.ping()
-        platform = open_platform(config, url, storage, self._queue_beside(url))
-        self._resources.callback(platform.close)
+        platform = open_platform(config, url, storage, self._queue_beside(url, opening))
+        opening.callback(platform.close)
         return storage, platform
 
-    def _queue_beside(self, url: str) -> str | None:
+    def _queue_beside(self, url: str, opening: ExitStack) -> str | None:
         """Start a Valkey for the queue of worker processes, if the store is none."""
         if self._config.platform != "local" or store_kind(url) == "valkey":
             return None
-        return self._resources.enter_context(EmbeddedValkey()).url
+        return opening.enter_context(EmbeddedValkey()).url
 
-    def _embedded_store(self) -> str:
+    def _embedded_store(self, opening: ExitStack) -> str:
         match self._config.platform:
             case "threads":
                 return f"memory://{uuid.uuid4().hex}"
             case "local":
-                return self._resources.enter_context(EmbeddedValkey()).url
+                return opening.enter_context(EmbeddedValkey()).url
         asked = self._config.aws_lambda.retrieve_function_names_from_cloudformation
         why = "the stack does not say where its store is" if asked else "there is no stack to ask"
         raise ConfigError(

@@ -217,14 +217,15 @@ def test_who_comes_back_to_a_run_has_what_is_left_of_its_deadline(client: wukong
 
 
 LOST = """
-import sys, time
+import pathlib, signal, sys, time
 import dask, numpy as np, dask.array as da
 import wukong
 from wukong.config import Config, RunOptions, Store
 from wukong.platform.local import LocalPlatform
 
-def slow(block):
-    time.sleep(0.3)
+def held(block, gate):
+    while not pathlib.Path(gate).exists():
+        time.sleep(0.01)
     return block + 1
 
 if __name__ == "__main__":
@@ -232,9 +233,10 @@ if __name__ == "__main__":
     LocalPlatform.handoff_seconds = 2.0
     config = Config(store=Store(url=sys.argv[1]), run=RunOptions(lease_seconds=2))
     client = wukong.Client(config, platform="local", workers=2)
-    x = da.zeros((8, 8), chunks=2).map_blocks(slow, dtype=float, meta=np.zeros((0, 0)))
+    zeros = da.zeros((8, 8), chunks=2)
+    x = zeros.map_blocks(held, sys.argv[2], dtype=float, meta=np.zeros((0, 0)))
     print(client.compute(x.sum()).run, flush=True)
-    time.sleep(600)
+    signal.pause()
 """
 
 
@@ -242,10 +244,10 @@ def test_another_client_comes_back_to_the_run_of_one_that_was_killed(
     client: wukong.Client, valkey_url: str, tmp_path: Path
 ) -> None:
     """Its workers end with it, so what they had begun is begun again."""
-    program = tmp_path / "lost.py"
+    program, gate = tmp_path / "lost.py", tmp_path / "gate"
     program.write_text(LOST)
     lost = subprocess.Popen(
-        [sys.executable, program, valkey_url],
+        [sys.executable, program, valkey_url, gate],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -258,6 +260,7 @@ def test_another_client_comes_back_to_the_run_of_one_that_was_killed(
     lost.send_signal(signal.SIGKILL)
     lost.wait()
     lost.stdout.close()
+    gate.touch()
     sys.path.insert(0, str(tmp_path))
     try:
         assert client.attach(run).result(timeout=120) == 64.0

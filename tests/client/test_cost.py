@@ -49,6 +49,7 @@ def client(request: pytest.FixtureRequest) -> Iterator[wukong.Client]:
 
 @dask.delayed(pure=True)
 def work(number: int) -> int:
+    """Take time, which is what the bill is compared with."""
     time.sleep(0.2)
     return number
 

@@ -141,7 +141,7 @@ for package in ("numpy", "scipy", "dask", "sklearn", "pandas"):
         except ModuleNotFoundError as error:
             if error.name and error.name.partition(".")[0] == package:
                 lacking.add(one.name)
-        except BaseException:
+        except (Exception, SystemExit):
             pass  # Of optional packages and other systems; it is not what was left out.
 print(sorted(lacking))
 """

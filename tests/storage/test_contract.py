@@ -66,6 +66,14 @@ def begin(storage: Storage, run: str, segment: int, epoch: int = 1, token: str =
     return begun
 
 
+def forked(storage: Storage, run: str, **options: float) -> Lineage:
+    """Create a diamond and have its leaf arrive: the lineage owns 1 now, and has handed 2 off."""
+    storage.create(diamond(run, **options))
+    lineage = begin(storage, run, 0).lineage
+    storage.arrive(run, lineage, arrival(0))
+    return lineage
+
+
 def test_a_leaf_begins_with_its_specification(storage: Storage, run_id: str) -> None:
     storage.create(diamond(run_id))
     begun = begin(storage, run_id, 0)
@@ -125,9 +133,7 @@ def test_a_repeated_arrival_counts_nothing_and_answers_the_same(
 
 
 def test_at_a_fan_in_the_last_to_arrive_carries_on(storage: Storage, run_id: str) -> None:
-    storage.create(diamond(run_id))
-    one = begin(storage, run_id, 0).lineage
-    storage.arrive(run_id, one, arrival(0))
+    one = forked(storage, run_id)
     two = begin(storage, run_id, 2, token="b").lineage
     assert storage.arrive(run_id, one, arrival(1, last=True)).here == ()
     arrived = storage.arrive(run_id, two, arrival(2))
@@ -138,9 +144,7 @@ def test_at_a_fan_in_the_last_to_arrive_carries_on(storage: Storage, run_id: str
 def test_data_is_deletable_when_its_last_consumer_has_arrived(
     storage: Storage, run_id: str
 ) -> None:
-    storage.create(diamond(run_id))
-    one = begin(storage, run_id, 0).lineage
-    storage.arrive(run_id, one, arrival(0))
+    one = forked(storage, run_id)
     two = begin(storage, run_id, 2, token="b").lineage
     assert storage.arrive(run_id, one, arrival(1)).deletable == ()
     arrived = storage.arrive(run_id, two, arrival(2))
@@ -167,9 +171,7 @@ def test_outputs_can_be_read_until_they_are_freed_after_their_last_consumer(
 
 
 def test_data_is_freed_when_the_run_has_ended_too(storage: Storage, run_id: str) -> None:
-    storage.create(diamond(run_id))
-    one = begin(storage, run_id, 0).lineage
-    storage.arrive(run_id, one, arrival(0))
+    one = forked(storage, run_id)
     two = begin(storage, run_id, 2).lineage
     storage.arrive(run_id, one, arrival(1))
     storage.arrive(run_id, two, arrival(2))
@@ -216,9 +218,7 @@ def test_a_large_output_is_stored_read_claimed_and_dropped_like_any_other(
 def test_the_client_is_told_of_roots_without_consuming_the_news(
     storage: Storage, run_id: str
 ) -> None:
-    storage.create(diamond(run_id))
-    one = begin(storage, run_id, 0).lineage
-    storage.arrive(run_id, one, arrival(0))
+    one = forked(storage, run_id)
     storage.arrive(run_id, one, arrival(1))
     two = begin(storage, run_id, 2, token="b").lineage
     storage.arrive(run_id, two, arrival(2))
@@ -232,9 +232,7 @@ def test_the_client_is_told_of_roots_without_consuming_the_news(
 def test_an_expired_lease_is_reaped_into_the_next_epoch_which_owns_the_same(
     storage: Storage, run_id: str
 ) -> None:
-    storage.create(diamond(run_id, lease_seconds=0.05))
-    dead = begin(storage, run_id, 0).lineage
-    storage.arrive(run_id, dead, arrival(0))
+    forked(storage, run_id, lease_seconds=0.05)
     reaped: list[Start] = []
     until(lambda: bool(reaped.extend(storage.reap(run_id)) or reaped), "the lease to expire")
     assert Start(0, 2) in reaped
@@ -272,9 +270,7 @@ def test_the_lease_of_an_executor_that_is_known_to_be_dead_is_over_at_once(
 def test_a_lineage_that_is_passed_on_belongs_to_its_next_epoch(
     storage: Storage, run_id: str
 ) -> None:
-    storage.create(diamond(run_id))
-    first = begin(storage, run_id, 0).lineage
-    storage.arrive(run_id, first, arrival(0))
+    first = forked(storage, run_id)
     assert storage.pass_on(run_id, first) == Start(0, 2)
     with pytest.raises(Fenced):
         storage.pass_on(run_id, first)
@@ -289,9 +285,7 @@ def test_a_lineage_that_is_passed_on_belongs_to_its_next_epoch(
 def test_who_has_passed_a_lineage_on_can_neither_hold_nor_own(
     storage: Storage, run_id: str
 ) -> None:
-    storage.create(diamond(run_id))
-    first = begin(storage, run_id, 0).lineage
-    storage.arrive(run_id, first, arrival(0))
+    first = forked(storage, run_id)
     second = begin(storage, run_id, 2).lineage
     storage.arrive(run_id, second, arrival(2))
     storage.pass_on(run_id, first)
@@ -304,9 +298,7 @@ def test_who_has_passed_a_lineage_on_can_neither_hold_nor_own(
 def test_who_does_not_know_its_past_can_neither_arrive_nor_finish(
     storage: Storage, run_id: str
 ) -> None:
-    storage.create(diamond(run_id))
-    first = begin(storage, run_id, 0).lineage
-    storage.arrive(run_id, first, arrival(0))
+    first = forked(storage, run_id)
     live = storage.status(run_id).live
     with pytest.raises(Fenced):
         storage.arrive(run_id, first, replace(arrival(1), after=3))
@@ -370,9 +362,7 @@ def test_an_output_of_a_run_that_was_dropped_does_not_stay(storage: Storage, run
 def test_an_official_output_stays_though_its_arrival_comes_again_too_late(
     storage: Storage, run_id: str, is_over: bool
 ) -> None:
-    storage.create(diamond(run_id, lease_seconds=0.05))
-    lineage = begin(storage, run_id, 0).lineage
-    storage.arrive(run_id, lineage, arrival(0))
+    lineage = forked(storage, run_id, lease_seconds=0.05)
     if is_over:
         storage.stop(run_id, RunState.DONE)
     else:
@@ -390,9 +380,7 @@ def test_a_beat_keeps_the_lease_and_tells_who_was_fenced(storage: Storage, run_i
 
 
 def test_a_finished_lineage_is_neither_alive_nor_begun_again(storage: Storage, run_id: str) -> None:
-    storage.create(diamond(run_id))
-    lineage = begin(storage, run_id, 0).lineage
-    storage.arrive(run_id, lineage, arrival(0))
+    lineage = forked(storage, run_id)
     storage.arrive(run_id, lineage, arrival(1, last=True))
     assert storage.status(run_id).live == 1, "segment 2 is handed off"
     assert storage.begin(run_id, [Start(0)], "late") == [None]
@@ -438,9 +426,7 @@ def test_a_note_of_a_run_that_is_not_there_leaves_nothing(storage: Storage, run_
 
 
 def test_nothing_of_a_dropped_run_is_left(storage: Storage, run_id: str) -> None:
-    storage.create(diamond(run_id))
-    lineage = begin(storage, run_id, 0).lineage
-    storage.arrive(run_id, lineage, arrival(0))
+    forked(storage, run_id)
     storage.drop(run_id)
     assert storage.status(run_id).state is None
     assert storage.read(run_id, [DataRef(0, "0.1.a")]) == [None]
@@ -459,9 +445,7 @@ def test_runs_do_not_see_one_another(storage: Storage, run_id: str) -> None:
 def test_a_child_that_waits_for_one_output_alone_is_owned_before_that_is_stored(
     storage: Storage, run_id: str
 ) -> None:
-    storage.create(diamond(run_id))
-    first = begin(storage, run_id, 0).lineage
-    storage.arrive(run_id, first, arrival(0))
+    first = forked(storage, run_id)
     second = begin(storage, run_id, 2).lineage
     assert storage.hold(run_id, first, 1, (3, 2), 0) is None, "it waits for 2 as well"
     storage.arrive(run_id, first, arrival(1, last=True))
@@ -481,9 +465,7 @@ def test_a_child_that_waits_for_one_output_alone_is_owned_before_that_is_stored(
 def test_what_a_lost_executor_held_is_computed_again_and_its_child_is_still_owned(
     storage: Storage, run_id: str
 ) -> None:
-    storage.create(diamond(run_id))
-    first = begin(storage, run_id, 0).lineage
-    storage.arrive(run_id, first, arrival(0))
+    first = forked(storage, run_id)
     second = begin(storage, run_id, 2).lineage
     storage.arrive(run_id, first, arrival(1, last=True))
     assert storage.hold(run_id, second, 2, (3, 2), None) is not None

@@ -40,6 +40,18 @@ def closed_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def fan(run: str, wide: int, max_live: int = 0) -> NewRun:
+    """Give a run that fans out to so many segments, and in again; the last is `wide + 1`."""
+    return NewRun(
+        run,
+        specs=[b"spec%d" % number for number in range(wide + 2)],
+        inputs=[(), *[(0,)] * wide, tuple(range(1, wide + 1))],
+        references=[wide, *[1] * wide, 1],
+        leaves=[0],
+        max_live=max_live,
+    )
+
+
 def test_an_unreachable_store_is_one_clear_error_without_the_password() -> None:
     store = ValkeyStorage(f"valkey://me:secret@127.0.0.1:{closed_port()}")
     with pytest.raises(StorageError, match="cannot be reached") as caught:
@@ -108,16 +120,7 @@ def test_a_fan_out_and_a_fan_in_of_twenty_thousand_work(valkey_url: str, run_id:
     store = ValkeyStorage(valkey_url)
     middle = range(1, wide + 1)
     last = wide + 1
-    store.create(
-        NewRun(
-            run_id,
-            specs=[b""] * (wide + 2),
-            inputs=[(), *[(0,)] * wide, tuple(middle)],
-            references=[wide, *[1] * wide, 1],
-            leaves=[0],
-            max_live=1,
-        )
-    )
+    store.create(fan(run_id, wide, max_live=1))
     (begun,) = store.begin(run_id, [Start(0)], "t")
     assert begun is not None
     children = tuple((child, 1) for child in middle)
@@ -139,15 +142,7 @@ def test_a_wide_arrival_that_stops_between_its_pages_is_finished_by_the_next_epo
     wide = 5 * pages.PAGE // 2
     last = wide + 1
     store = ValkeyStorage(valkey_url)
-    store.create(
-        NewRun(
-            run_id,
-            specs=[b""] * (wide + 2),
-            inputs=[(), *[(0,)] * wide, tuple(range(1, last))],
-            references=[wide, *[1] * wide, 1],
-            leaves=[0],
-        )
-    )
+    store.create(fan(run_id, wide))
     (begun,) = store.begin(run_id, [Start(0)], "t")
     assert begun is not None
     out = Arrival(0, b"x", False, (), tuple((child, 1) for child in range(1, last)), False)
@@ -175,16 +170,7 @@ def test_a_lost_lineage_is_given_all_of_many_that_it_owns_in_pages(
     wide = 5 * pages.PAGE // 2
     middle, last = range(1, wide + 1), wide + 1
     store = ValkeyStorage(valkey_url)
-    store.create(
-        NewRun(
-            run_id,
-            specs=[b"spec%d" % number for number in range(wide + 2)],
-            inputs=[(), *[(0,)] * wide, tuple(middle)],
-            references=[wide, *[1] * wide, 1],
-            leaves=[0],
-            max_live=1,
-        )
-    )
+    store.create(fan(run_id, wide, max_live=1))
     (begun,) = store.begin(run_id, [Start(0)], "t")
     assert begun is not None
     out = Arrival(0, b"x", False, (), tuple((child, 1) for child in middle), False)

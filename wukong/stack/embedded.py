@@ -19,7 +19,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -88,6 +88,14 @@ class EmbeddedAws:
     def start(self) -> Self:
         """Start both servers and wait until they answer; raises `EmbeddedAwsError`."""
         _require_ministack()
+        with ExitStack() as undo:
+            # Ctrl-C too: no server may outlive who started it.
+            undo.callback(self.stop)
+            self._start()
+            undo.pop_all()
+        return self
+
+    def _start(self) -> None:
         self._valkey.start()
         self._folder = Path(tempfile.mkdtemp(prefix="wukong-aws-"))
         self._port = _free_port()
@@ -102,13 +110,7 @@ class EmbeddedAws:
                 # A group of its own: Ctrl-C in the terminal is for us, and we end it in order.
                 start_new_session=True,
             )
-        try:
-            self._wait(self._process)
-        except BaseException:
-            # Ctrl-C too: no server may outlive who started it.
-            self.stop()
-            raise
-        return self
+        self._wait(self._process)
 
     def stop(self) -> None:
         """Stop both servers and delete all that they held; no error if they have stopped."""

