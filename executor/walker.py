@@ -257,9 +257,8 @@ class Walker:
             inputs, spent = walk.values.take(claim)
         except BaseException as error:  # noqa: BLE001 - user classes decide what unpickling raises
             return self._is_unreadable(walk, claim, error)
-        began = self._clock.now()
         try:
-            value, seconds = self._run_tasks(spec, inputs)
+            value, began, seconds = self._run_tasks(spec, inputs)
         except BaseException as error:  # noqa: BLE001 - also SystemExit: a task must not end us
             explain(error, self._limits.memory_mb)
             return self._fail(walk, claim, self.task, "", error)
@@ -268,8 +267,8 @@ class Walker:
         self._trim(walk, spec)
         return self._computed(walk, claim, spec, value, spent)
 
-    def _run_tasks(self, spec: Spec, inputs: Mapping[int, object]) -> tuple[object, float]:
-        """Run a segment's tasks, and give the output and the seconds; raises whatever they do."""
+    def _run_tasks(self, spec: Spec, inputs: Mapping[int, object]) -> tuple[object, float, float]:
+        """Run a segment's tasks: output, begin and seconds; raises whatever they raise."""
         began = self.since = self._clock.now()
         try:
             value = spec.run(inputs, self._on_task, self._work.event.retries)
@@ -277,7 +276,7 @@ class Walker:
             self.since = None
             seconds = self._clock.now() - began
             self.busy += seconds
-        return value, seconds
+        return value, began, seconds
 
     def _on_task(self, key: object, inputs: Iterable[object]) -> None:
         """Note which task runs, and whose values it is given."""
